@@ -1,0 +1,122 @@
+"""The command line: names of the commands and their paths, one step each.
+
+Every command imports its room only when it runs, so that none waits for a library it does not need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aida_tools import __version__
+from aida_tools.errors import AidaError
+
+_EXISTING = click.Path(path_type=Path)
+_OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
+_POPULATIONS = click.option(
+    "--populations",
+    type=_EXISTING,
+    default=Path("config/populations.tsv"),
+    show_default=True,
+    help="Table of population codes, labels, ontology ids and colours.",
+)
+
+
+class _Group(click.Group):
+    """Commands in the order of the pipeline; errors of the user's making without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AidaError as error:
+            click.echo(f"aida-tools: {error}", err=True)
+            ctx.exit(1)
+        except BrokenPipeError:
+            # The reader of our output left (`| head`): not our user's problem.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="aida-tools")
+def main() -> None:
+    """Rerun, question and extend the AIDA comparison of regulatory T cell shares.
+
+    Each command does one step and writes only under --out; `snakemake` runs them all.
+    """
+
+
+@main.command()
+@_OUT
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the generator.")
+@click.option(
+    "--donors-per-batch", type=click.IntRange(2), default=15, show_default=True, help="Donors in one batch."
+)
+@click.option(
+    "--cells-per-donor",
+    type=click.IntRange(10),
+    default=120,
+    show_default=True,
+    help="Mean cells of a donor.",
+)
+@click.option(
+    "--batches", multiple=True, metavar="SITE=N", help="Number of batches of a site; may be repeated."
+)
+def sample(
+    out: Path, seed: int, donors_per_batch: int, cells_per_donor: int, batches: tuple[str, ...]
+) -> None:
+    """Make the SYNTHETIC sample cohort, in the shape of AIDA v2, with its planted truth."""
+    from aida_tools.sample.run import parse_batches, write_sample
+
+    write_sample(
+        out,
+        seed=seed,
+        donors_per_batch=donors_per_batch,
+        cells_per_donor=cells_per_donor,
+        batches=parse_batches(batches),
+    )
+
+
+@main.command()
+@click.argument("cohort", type=_EXISTING)
+@_OUT
+def fetch(cohort: Path, out: Path) -> None:
+    """Get the data of a COHORT file: make, check, read over HTTP ranges or download them."""
+    from aida_tools.cohort.fetch import fetch as run
+
+    run(cohort, out)
+
+
+@main.command()
+@click.argument("file", type=_EXISTING)
+@click.option(
+    "--write-cohort", type=click.Path(path_type=Path), help="Draft a cohort file for this data here."
+)
+def inspect(file: Path, write_cohort: Path | None) -> None:
+    """Show what a FILE holds: columns, levels, counts, donors, and what looks like what."""
+    from aida_tools.cohort.inspect import inspect as run
+
+    click.echo(run(file, write_cohort=write_cohort))
+
+
+@main.command()
+@click.argument("cohort", type=_EXISTING)
+@click.argument("fetched", type=_EXISTING)
+@_POPULATIONS
+@_OUT
+def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
+    """Make cells.parquet of a COHORT file from what `fetch` left in FETCHED."""
+    from aida_tools.cohort.cells import make_cells
+
+    make_cells(cohort, fetched, populations, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,367 @@
+"""The two kinds of configuration: a cohort (where the data are, what means what) and a run (what to compute).
+
+Both are closed: an unknown key is an error that names the nearest right one. Defaults live here and nowhere
+else; `workflow/schemas/*.json` are written from these classes for editors and readers.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.tables import read_tsv
+
+MODELS = (
+    "betabinomial-mixed",
+    "betabinomial",
+    "quasibinomial",
+    "propeller-logit",
+    "propeller-asin",
+    "log10-ols",
+)
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _pattern(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            re.compile(value)
+        except re.error as error:
+            msg = f"not a regular expression ({error})"
+            raise ValueError(msg) from error
+    return value
+
+
+class Column(_Closed):
+    """How to get one canonical column from the file's obs table."""
+
+    column: str | None = Field(
+        None, description="Name of the obs column; `_index` means the cell ids (obs names)."
+    )
+    pattern: str | None = Field(
+        None, description="Regular expression searched in the value; its first group is the result."
+    )
+    value: str | None = Field(None, description="One constant for every cell, instead of a column.")
+    levels: dict[str, str] = Field(
+        default_factory=dict, description="Replaces values (after `pattern`): old -> new."
+    )
+
+    _check_pattern = field_validator("pattern")(_pattern)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Column:
+        if (self.column is None) == (self.value is None):
+            msg = "give either 'column' or 'value'"
+            raise ValueError(msg)
+        return self
+
+
+def _column(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+ColumnField = Annotated[
+    Column, Field(description="An obs column: its name, or a mapping (column, pattern, value, levels).")
+]
+
+
+class Columns(_Closed):
+    """Which obs column means what. `batch`, `library` and `site` default to one for the whole file."""
+
+    donor_id: ColumnField
+    population: ColumnField = Field(
+        description="Ontology ids (HANCESTRO), codes or labels of populations.tsv."
+    )
+    site: ColumnField = Column(value="site1")
+    batch: ColumnField = Column(value="batch1")
+    library: ColumnField | None = Field(None, description="Defaults to the batch.")
+    sex: ColumnField = Column(value="unknown")
+    age: ColumnField | None = Field(
+        None, description="Years; the first number in the value is taken. Default: missing."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {k: _column(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class Controls(_Closed):
+    """Which cells come from control samples (the same commercial donor run in many batches)."""
+
+    column: str = Field("donor_id", description="obs column to look in.")
+    pattern: str = Field(description="Regular expression; a match makes a control.")
+
+    _check_pattern = field_validator("pattern")(_pattern)
+
+
+class Labels(_Closed):
+    """The authors' cell type labels and the sets of labels the denominators are made of."""
+
+    column: str | None = Field(
+        None, description="obs column with the authors' labels; none for an unlabelled file."
+    )
+    ids: str | None = Field(
+        None, description="obs column with Cell Ontology ids; checked against the ontology."
+    )
+    merge: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Counted type -> the labels or Cell Ontology ids it unites, exactly (`Treg: [CL:0000815]`).",
+    )
+    sets: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Denominator -> its labels or Cell Ontology ids, listed exactly (`CD4_T: [CD4+_T_naive, Treg]`).",
+    )
+    descendants: bool = Field(
+        False, description="Ids in `merge` and `sets` also stand for their descendants in the Cell Ontology."
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description="Labels or ids left out of every count (`Platelet`)."
+    )
+
+
+class CellxgeneSource(_Closed):
+    """A dataset of CZ CELLxGENE Discover."""
+
+    kind: Literal["cellxgene"]
+    collection_id: str = Field(description="UUID of the collection.")
+    dataset_id: str = Field(description="UUID of the dataset (stable over its versions).")
+    version_id: str | None = Field(
+        None, description="Pinned dataset version; default the newest published one."
+    )
+    sha256: str | None = Field(
+        None, description="Expected SHA-256 of the whole file, if known (64 hexadecimal digits)."
+    )
+    route: Literal["obs", "full"] = Field(
+        "obs",
+        description="`obs` reads only the cell table over HTTP ranges; `full` downloads the file (needed for counts).",
+    )
+    api: str = Field(
+        "https://api.cellxgene.cziscience.com/curation/v1", description="Address of the Discover API."
+    )
+
+
+class FileSource(_Closed):
+    """A local file or folder."""
+
+    kind: Literal["h5ad", "10x-h5", "10x-mtx"]
+    path: str = Field(description="File or folder, relative to the cohort file.")
+    obs: str | None = Field(
+        None, description="For 10x input: a TSV or CSV of cell annotations, first column the barcode."
+    )
+    sha256: str | None = Field(None, description="Expected SHA-256 of the file (64 hexadecimal digits).")
+
+
+class SampleSource(_Closed):
+    """The embedded synthetic cohort, made anew."""
+
+    kind: Literal["sample"]
+    seed: int = Field(1, ge=0, description="Seed of the generator.")
+    donors_per_batch: int = Field(15, ge=2, description="Donors pooled in one batch.")
+    batches: dict[str, int] = Field(
+        default_factory=dict, description="Site -> number of batches; the rest keep their default."
+    )
+    cells_per_donor: int = Field(120, ge=10, description="Mean number of cells of a donor.")
+
+
+class CohortConfig(_Closed):
+    """One cohort: where the data are and what its columns and labels mean."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", description="Short name; results go to results/<name>/."
+    )
+    title: str = Field(description="One line for the report.")
+    synthetic: bool = Field(False, description="True marks every figure and page SYNTHETIC.")
+    citation: str = Field("", description="How to cite the data.")
+    licence: str = Field("", description="Licence of the data.")
+    source: CellxgeneSource | FileSource | SampleSource = Field(
+        discriminator="kind", description="Where the data are."
+    )
+    counts_layer: str = Field(
+        "auto",
+        description="Where raw counts are: `X`, `raw`, `layers/<name>`, or `auto` (the one with whole numbers).",
+    )
+    columns: Columns = Field(description="Which obs column means what.")
+    covariates: dict[str, str] = Field(
+        default_factory=dict, description="Covariate -> obs column, constant within a sample."
+    )
+    controls: Controls | None = Field(None, description="Which cells are control samples.")
+    labels: Labels = Field(Labels(), description="The authors' labels.")
+
+
+class RunConfig(_Closed):
+    """One run: which cohorts, what to compare, with which models and thresholds."""
+
+    results: str = Field("results", description="Folder for all results, relative to the working directory.")
+    cohorts: list[str] = Field(min_length=1, description="Cohort files, relative to the working directory.")
+    populations: str = Field(
+        "config/populations.tsv", description="Table of population codes, labels, ids and colours."
+    )
+    seed: int = Field(1, ge=0, description="Seed for everything random.")
+    annotators: list[str] = Field(
+        ["author"],
+        min_length=1,
+        description="Who says what a cell is: author, gate ...; the first is the primary one.",
+    )
+    focus: str = Field("Treg", description="The cell type the report is about.")
+    denominators: list[str] = Field(
+        ["CD4_T", "T", "all"],
+        min_length=1,
+        description="Shares of what: sets of the cohort file, or `all`. First: primary.",
+    )
+    models: list[str] = Field(
+        list(MODELS), min_length=1, description="Models of `compare`; the first is the primary one."
+    )
+    formula: str = Field(
+        "~ population + age + sex", description="Wilkinson formula over the columns of samples.tsv."
+    )
+    contrasts: list[str] = Field(
+        default_factory=list,
+        description="Contrasts such as `population: Korean - Japanese`; default: all pairs.",
+    )
+    one_vs_rest: bool = Field(True, description="Also compare every population with all others together.")
+    exclude_populations: list[str] = Field(
+        default_factory=list, description="Population codes left out of the comparison."
+    )
+    min_cells: int = Field(
+        800, ge=0, description="Samples with fewer cells are left out, as the reference study did."
+    )
+    robust: bool = Field(True, description="Robust empirical Bayes in the propeller models.")
+
+    @field_validator("models")
+    @classmethod
+    def _known_models(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in MODELS:
+                msg = f"unknown model '{name}'. {did_you_mean(name, MODELS)}".rstrip(".")
+                raise ValueError(msg)
+        return value
+
+
+def _known_keys(model: Any, path: tuple[Any, ...]) -> list[str]:
+    """Return the keys allowed at a place of the configuration (union variants are united)."""
+    models = [model]
+    for part in path:
+        found: list[Any] = []
+        for candidate in models:
+            field = candidate.model_fields.get(part) if isinstance(part, str) else None
+            if field is None:
+                # A discriminated union reports its tag as a part of the place.
+                found.append(candidate)
+                continue
+            pending = [field.annotation]
+            while pending:
+                annotation = pending.pop()
+                if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                    found.append(annotation)
+                pending.extend(getattr(annotation, "__args__", ()))
+        models = found
+    return [key for candidate in models for key in candidate.model_fields]
+
+
+def _load[T: BaseModel](path: Path, kind: type[T]) -> T:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        msg = f"{path}: there is no such file."
+        raise AidaError(msg) from error
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read as text ({error})."
+        raise AidaError(msg) from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        msg = f"{path}: not valid YAML: {' '.join(str(error).split())}"
+        raise AidaError(msg) from error
+    return parse(values, kind, path)
+
+
+def parse[T: BaseModel](values: Any, kind: type[T], source: Path | str) -> T:
+    """Check a mapping against a configuration class and fill its defaults.
+
+    Raises
+    ------
+    AidaError
+        Naming the file, the key and the value; for an unknown key, the nearest known one.
+    """
+    if not isinstance(values, dict):
+        msg = f"{source}: a mapping of keys to values is wanted, but it holds {type(values).__name__}."
+        raise AidaError(msg)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    # An unknown key explains the missing one beside it, so it comes first.
+    first = min(details, key=lambda d: d["type"] != "extra_forbidden")
+    place = ".".join(str(p) for p in first["loc"])
+    more = f" ({len(details)} problems in all.)" if len(details) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        hint = did_you_mean(str(first["loc"][-1]), _known_keys(kind, first["loc"][:-1]))
+        msg = f"{source}: unknown key '{place}'. {hint}{more}"
+    elif first["type"] == "missing":
+        msg = f"{source}: key '{place}' is missing.{more}"
+    else:
+        text = first["msg"].removeprefix("Value error, ")
+        msg = f"{source}: key '{place}', value {first['input']!r}: {text}.{more}".replace("..", ".")
+    raise AidaError(msg)
+
+
+def load_cohort(path: Path) -> CohortConfig:
+    """Read and check a cohort file.
+
+    Raises
+    ------
+    AidaError
+        Naming the file, the key and the value; for an unknown key, the nearest known one.
+    """
+    return _load(Path(path), CohortConfig)
+
+
+def load_run(path: Path) -> RunConfig:
+    """Read and check a run file.
+
+    Raises
+    ------
+    AidaError
+        Naming the file, the key and the value; for an unknown key, the nearest known one.
+    """
+    return _load(Path(path), RunConfig)
+
+
+def load_populations(path: Path) -> pd.DataFrame:
+    """Read the table of populations.
+
+    Returns
+    -------
+    Table with the text columns `code, label, hancestro_id, country, colour`; `code` is unique.
+
+    Raises
+    ------
+    AidaError
+        If a column is missing, a code is repeated, or a colour is not `#rrggbb`.
+    """
+    table = read_tsv(Path(path))
+    for column in ("code", "label", "hancestro_id", "country", "colour"):
+        if column not in table.columns:
+            msg = f"{path}: column '{column}' is missing. {did_you_mean(column, table.columns)}"
+            raise AidaError(msg)
+    for row, record in enumerate(table.to_dict("records"), start=1):
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(record["colour"])):
+            msg = (
+                f"{path}: column 'colour', row {row}: value '{record['colour']}' must be of the form #1b9e77."
+            )
+            raise AidaError(msg)
+    repeated = table["code"][table["code"].duplicated()]
+    if len(repeated):
+        msg = f"{path}: column 'code', row {repeated.index[0] + 1}: value '{repeated.iloc[0]}' stands there twice."
+        raise AidaError(msg)
+    return table

@@ -1,0 +1,43 @@
+"""The one error a user sees: what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AidaError(Exception):
+    """A problem with the input that its user can mend.
+
+    The message names the file, the column, row or key, the value, and the fix.
+    The command line prints it without a traceback and exits with status 1.
+    """
+
+
+def did_you_mean(name: str, known: Iterable[str], *, show: int = 12) -> str:
+    """Describe what was probably meant by a mistyped name.
+
+    Parameters
+    ----------
+    name
+        The name that was not found.
+    known
+        The names that exist.
+    show
+        How many of the known names to list when none is near.
+
+    Returns
+    -------
+    A sentence: the nearest known name, or else the list of known names.
+    """
+    names = sorted({str(k) for k in known})
+    folded: dict[str, str] = {}
+    for known_name in names:
+        folded.setdefault(known_name.casefold(), known_name)
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean '{folded[close[0]]}'?"
+    if not names:
+        return "There is none."
+    listed = ", ".join(names[:show])
+    return f"Known: {listed}{', ...' if len(names) > show else ''}."
