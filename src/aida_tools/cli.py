@@ -56,9 +56,7 @@ def main() -> None:
 @main.command()
 @_OUT
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the generator.")
-@click.option(
-    "--donors-per-batch", type=click.IntRange(2), default=15, show_default=True, help="Donors in one batch."
-)
+@click.option("--donors-per-batch", type=click.IntRange(2), default=15, show_default=True, help="Donors in one batch.")
 @click.option(
     "--cells-per-donor",
     type=click.IntRange(10),
@@ -66,12 +64,8 @@ def main() -> None:
     show_default=True,
     help="Mean cells of a donor.",
 )
-@click.option(
-    "--batches", multiple=True, metavar="SITE=N", help="Number of batches of a site; may be repeated."
-)
-def sample(
-    out: Path, seed: int, donors_per_batch: int, cells_per_donor: int, batches: tuple[str, ...]
-) -> None:
+@click.option("--batches", multiple=True, metavar="SITE=N", help="Number of batches of a site; may be repeated.")
+def sample(out: Path, seed: int, donors_per_batch: int, cells_per_donor: int, batches: tuple[str, ...]) -> None:
     """Make the SYNTHETIC sample cohort, in the shape of AIDA v2, with its planted truth."""
     from aida_tools.sample.run import parse_batches, write_sample
 
@@ -96,9 +90,7 @@ def fetch(cohort: Path, out: Path) -> None:
 
 @main.command()
 @click.argument("file", type=_EXISTING)
-@click.option(
-    "--write-cohort", type=click.Path(path_type=Path), help="Draft a cohort file for this data here."
-)
+@click.option("--write-cohort", type=click.Path(path_type=Path), help="Draft a cohort file for this data here.")
 def inspect(file: Path, write_cohort: Path | None) -> None:
     """Show what a FILE holds: columns, levels, counts, donors, and what looks like what."""
     from aida_tools.cohort.inspect import inspect as run

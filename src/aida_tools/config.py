@@ -44,16 +44,12 @@ def _pattern(value: str | None) -> str | None:
 class Column(_Closed):
     """How to get one canonical column from the file's obs table."""
 
-    column: str | None = Field(
-        None, description="Name of the obs column; `_index` means the cell ids (obs names)."
-    )
+    column: str | None = Field(None, description="Name of the obs column; `_index` means the cell ids (obs names).")
     pattern: str | None = Field(
         None, description="Regular expression searched in the value; its first group is the result."
     )
     value: str | None = Field(None, description="One constant for every cell, instead of a column.")
-    levels: dict[str, str] = Field(
-        default_factory=dict, description="Replaces values (after `pattern`): old -> new."
-    )
+    levels: dict[str, str] = Field(default_factory=dict, description="Replaces values (after `pattern`): old -> new.")
 
     _check_pattern = field_validator("pattern")(_pattern)
 
@@ -78,9 +74,7 @@ class Columns(_Closed):
     """Which obs column means what. `batch`, `library` and `site` default to one for the whole file."""
 
     donor_id: ColumnField
-    population: ColumnField = Field(
-        description="Ontology ids (HANCESTRO), codes or labels of populations.tsv."
-    )
+    population: ColumnField = Field(description="Ontology ids (HANCESTRO), codes or labels of populations.tsv.")
     site: ColumnField = Column(value="site1")
     batch: ColumnField = Column(value="batch1")
     library: ColumnField | None = Field(None, description="Defaults to the batch.")
@@ -107,12 +101,8 @@ class Controls(_Closed):
 class Labels(_Closed):
     """The authors' cell type labels and the sets of labels the denominators are made of."""
 
-    column: str | None = Field(
-        None, description="obs column with the authors' labels; none for an unlabelled file."
-    )
-    ids: str | None = Field(
-        None, description="obs column with Cell Ontology ids; checked against the ontology."
-    )
+    column: str | None = Field(None, description="obs column with the authors' labels; none for an unlabelled file.")
+    ids: str | None = Field(None, description="obs column with Cell Ontology ids; checked against the ontology.")
     merge: dict[str, list[str]] = Field(
         default_factory=dict,
         description="Counted type -> the labels or Cell Ontology ids it unites, exactly (`Treg: [CL:0000815]`).",
@@ -124,9 +114,7 @@ class Labels(_Closed):
     descendants: bool = Field(
         False, description="Ids in `merge` and `sets` also stand for their descendants in the Cell Ontology."
     )
-    exclude: list[str] = Field(
-        default_factory=list, description="Labels or ids left out of every count (`Platelet`)."
-    )
+    exclude: list[str] = Field(default_factory=list, description="Labels or ids left out of every count (`Platelet`).")
 
 
 class CellxgeneSource(_Closed):
@@ -135,9 +123,7 @@ class CellxgeneSource(_Closed):
     kind: Literal["cellxgene"]
     collection_id: str = Field(description="UUID of the collection.")
     dataset_id: str = Field(description="UUID of the dataset (stable over its versions).")
-    version_id: str | None = Field(
-        None, description="Pinned dataset version; default the newest published one."
-    )
+    version_id: str | None = Field(None, description="Pinned dataset version; default the newest published one.")
     sha256: str | None = Field(
         None, description="Expected SHA-256 of the whole file, if known (64 hexadecimal digits)."
     )
@@ -145,9 +131,7 @@ class CellxgeneSource(_Closed):
         "obs",
         description="`obs` reads only the cell table over HTTP ranges; `full` downloads the file (needed for counts).",
     )
-    api: str = Field(
-        "https://api.cellxgene.cziscience.com/curation/v1", description="Address of the Discover API."
-    )
+    api: str = Field("https://api.cellxgene.cziscience.com/curation/v1", description="Address of the Discover API.")
 
 
 class FileSource(_Closed):
@@ -176,16 +160,12 @@ class SampleSource(_Closed):
 class CohortConfig(_Closed):
     """One cohort: where the data are and what its columns and labels mean."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", description="Short name; results go to results/<name>/."
-    )
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", description="Short name; results go to results/<name>/.")
     title: str = Field(description="One line for the report.")
     synthetic: bool = Field(False, description="True marks every figure and page SYNTHETIC.")
     citation: str = Field("", description="How to cite the data.")
     licence: str = Field("", description="Licence of the data.")
-    source: CellxgeneSource | FileSource | SampleSource = Field(
-        discriminator="kind", description="Where the data are."
-    )
+    source: CellxgeneSource | FileSource | SampleSource = Field(discriminator="kind", description="Where the data are.")
     counts_layer: str = Field(
         "auto",
         description="Where raw counts are: `X`, `raw`, `layers/<name>`, or `auto` (the one with whole numbers).",
@@ -221,9 +201,7 @@ class RunConfig(_Closed):
     models: list[str] = Field(
         list(MODELS), min_length=1, description="Models of `compare`; the first is the primary one."
     )
-    formula: str = Field(
-        "~ population + age + sex", description="Wilkinson formula over the columns of samples.tsv."
-    )
+    formula: str = Field("~ population + age + sex", description="Wilkinson formula over the columns of samples.tsv.")
     contrasts: list[str] = Field(
         default_factory=list,
         description="Contrasts such as `population: Korean - Japanese`; default: all pairs.",
@@ -232,9 +210,7 @@ class RunConfig(_Closed):
     exclude_populations: list[str] = Field(
         default_factory=list, description="Population codes left out of the comparison."
     )
-    min_cells: int = Field(
-        800, ge=0, description="Samples with fewer cells are left out, as the reference study did."
-    )
+    min_cells: int = Field(800, ge=0, description="Samples with fewer cells are left out, as the reference study did.")
     robust: bool = Field(True, description="Robust empirical Bayes in the propeller models.")
 
     @field_validator("models")
@@ -356,9 +332,7 @@ def load_populations(path: Path) -> pd.DataFrame:
             raise AidaError(msg)
     for row, record in enumerate(table.to_dict("records"), start=1):
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(record["colour"])):
-            msg = (
-                f"{path}: column 'colour', row {row}: value '{record['colour']}' must be of the form #1b9e77."
-            )
+            msg = f"{path}: column 'colour', row {row}: value '{record['colour']}' must be of the form #1b9e77."
             raise AidaError(msg)
     repeated = table["code"][table["code"].duplicated()]
     if len(repeated):

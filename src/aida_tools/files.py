@@ -6,7 +6,6 @@ import datetime as dt
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import sys
@@ -120,7 +119,7 @@ def staged(
             if path.is_file():
                 target = out / path.relative_to(staging)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, target)
+                path.replace(target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         if not existed:

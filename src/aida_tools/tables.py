@@ -44,9 +44,7 @@ ESTIMATE_COLUMNS = (
 )  # fmt: skip
 
 
-def _text(
-    *, nullable: bool = False, unique: bool = False, checks: Any = None, required: bool = True
-) -> pa.Column:
+def _text(*, nullable: bool = False, unique: bool = False, checks: Any = None, required: bool = True) -> pa.Column:
     return pa.Column(str, nullable=nullable, unique=unique, checks=checks, required=required, coerce=True)
 
 
@@ -132,22 +130,14 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema, source: Path | str) -
     wanted = str(first["check"])
     if wanted.startswith(("coerce_dtype", "dtype")):
         spec = schema.columns[str(first["column"])]
-        wanted = (
-            "true or false"
-            if str(spec.dtype) == "bool"
-            else "a number"
-            if "float" in str(spec.dtype)
-            else "text"
-        )
+        wanted = "true or false" if str(spec.dtype) == "bool" else "a number" if "float" in str(spec.dtype) else "text"
     elif wanted == "not_nullable":
         wanted = "a value (it is empty)"
     elif wanted == "field_uniqueness":
         wanted = "unique; it stands there more than once"
     row = "" if pd.isna(first["index"]) else f", row {int(first['index']) + 1}"
     more = f" ({len(failures)} such values in all.)" if len(failures) > 1 else ""
-    msg = (
-        f"{source}: column '{first['column']}'{row}: value '{first['failure_case']}' must be {wanted}.{more}"
-    )
+    msg = f"{source}: column '{first['column']}'{row}: value '{first['failure_case']}' must be {wanted}.{more}"
     raise AidaError(msg)
 
 
@@ -160,9 +150,7 @@ def read_tsv(path: Path) -> pd.DataFrame:
         If the file is absent, empty, or not a table.
     """
     try:
-        table = pd.read_csv(
-            path, sep="\t", dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8"
-        )
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
     except FileNotFoundError as error:
         msg = f"{path}: there is no such file."
         raise AidaError(msg) from error
@@ -207,7 +195,9 @@ def read_samples(path: Path) -> pd.DataFrame:
     table = read_tsv(path)
     for column in ("sample_id", "population"):
         if column not in table.columns:
-            msg = f"{path}: column '{column}' is missing. {did_you_mean(column, table.columns)} Add or rename the column."
+            msg = (
+                f"{path}: column '{column}' is missing. {did_you_mean(column, table.columns)} Add or rename the column."
+            )
             raise AidaError(msg)
     fill: dict[str, Any] = {
         "donor_id": table["sample_id"], "site": None, "batch": None, "sex": "unknown", "age": None,
@@ -216,9 +206,7 @@ def read_samples(path: Path) -> pd.DataFrame:
     for column, value in fill.items():
         if column not in table.columns:
             table[column] = value
-    table["sex"] = (
-        table["sex"].fillna("unknown").str.strip().str.casefold().replace({"f": "female", "m": "male"})
-    )
+    table["sex"] = table["sex"].fillna("unknown").str.strip().str.casefold().replace({"f": "female", "m": "male"})
     table["is_control"] = _parse_bool(table["is_control"].fillna("false"))
     wrong = ~table["is_control"].isin([True, False])
     if wrong.any():
@@ -326,9 +314,7 @@ def read_estimates(path: Path) -> pd.DataFrame:
         Naming file, column, row and value; also when an estimate is empty although its status promises one.
     """
     table = check(read_tsv(path), _ESTIMATES, path)
-    silent = np.flatnonzero(
-        table["estimate"].isna() & (~table["status"].isin(EMPTY_STATUSES) | table["note"].isna())
-    )
+    silent = np.flatnonzero(table["estimate"].isna() & (~table["status"].isin(EMPTY_STATUSES) | table["note"].isna()))
     if len(silent):
         msg = (
             f"{path}: column 'estimate', row {silent[0] + 1}: empty, with status '{table['status'].iloc[silent[0]]}'. "
