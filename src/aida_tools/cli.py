@@ -110,5 +110,36 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
     make_cells(cohort, fetched, populations, out)
 
 
+@main.command()
+@click.argument("cells", type=_EXISTING)
+@click.argument("labels", type=_EXISTING, nargs=-1, required=True)
+@_OUT
+def counts(cells: Path, labels: tuple[Path, ...], out: Path) -> None:
+    """Count the cell types in every sample of CELLS, for each folder of LABELS (one per annotator)."""
+    from aida_tools.compose.run import compose
+
+    compose(cells, labels, out)
+
+
+@main.command("import-counts")
+@click.argument("table", type=_EXISTING)
+@click.option(
+    "--column", multiple=True, metavar="NAME=COLUMN", help="A column that is not a cell type: population=group."
+)
+@click.option(
+    "--id-pattern", help="Regular expression on the first column; named groups become columns of samples.tsv."
+)
+@_OUT
+def import_counts(table: Path, column: tuple[str, ...], id_pattern: str | None, out: Path) -> None:
+    """Turn a wide TABLE of counts (a row a sample, a column a cell type) into counts.tsv and samples.tsv."""
+    from aida_tools.compose.wide import import_counts as run
+
+    for pair in column:
+        if "=" not in pair:
+            msg = f"--column {pair}: write NAME=COLUMN, such as population=group."
+            raise click.UsageError(msg)
+    run(table, out, columns=dict(pair.split("=", 1) for pair in column), pattern=id_pattern)
+
+
 if __name__ == "__main__":
     main()

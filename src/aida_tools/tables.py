@@ -211,7 +211,8 @@ def read_samples(path: Path) -> pd.DataFrame:
     wrong = ~table["is_control"].isin([True, False])
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        msg = f"{path}: column 'is_control', row {row + 1}: value '{table['is_control'].iloc[row]}' must be true or false."
+        value = table["is_control"].iloc[row]
+        msg = f"{path}: column 'is_control', row {row + 1}: value '{value}' must be true or false."
         raise AidaError(msg)
     table["is_control"] = table["is_control"].astype(bool)
     table = check(table, _SAMPLES, path)
@@ -244,8 +245,8 @@ def read_counts(path: Path) -> pd.DataFrame:
     if len(fractional):
         row = table.iloc[fractional[0]]
         msg = (
-            f"{path}: column 'n_cells', row {fractional[0] + 1}: value '{row['n_cells']:g}' must be a whole number of cells. "
-            f"Expected (soft) counts need an annotator name ending in ':soft', such as '{row['annotator']}:soft'."
+            f"{path}: column 'n_cells', row {fractional[0] + 1}: value '{row['n_cells']:g}' must be a whole number "
+            f"of cells. Expected (soft) counts need an annotator name ending in ':soft', such as '{row['annotator']}:soft'."
         )
         raise AidaError(msg)
     repeated = np.flatnonzero(table.duplicated(["sample_id", "annotator", "cell_type"]))
