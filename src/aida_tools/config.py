@@ -6,6 +6,7 @@ else; `workflow/schemas/*.json` are written from these classes for editors and r
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -313,6 +314,64 @@ def load_run(path: Path) -> RunConfig:
     return _load(Path(path), RunConfig)
 
 
+def check_run(run: RunConfig, cohorts: dict[str, CohortConfig], source: Path | str) -> None:
+    """Check that a run asks nothing of its cohorts that they cannot give.
+
+    Parameters
+    ----------
+    run
+        The run.
+    cohorts
+        Its cohorts: path of the cohort file -> cohort.
+    source
+        The run file, for messages.
+
+    Raises
+    ------
+    AidaError
+        Naming the key, the cohort and the fix.
+    """
+    names: dict[str, str] = {}
+    for path, cohort in cohorts.items():
+        if cohort.name in names:
+            msg = f"{source}: key 'cohorts': {path} and {names[cohort.name]} both have the name '{cohort.name}'."
+            raise AidaError(msg)
+        names[cohort.name] = path
+        if "author" in run.annotators and cohort.labels.column is None:
+            msg = (
+                f"{source}: key 'annotators' asks for the authors' labels ('author'), but {path} names no label column "
+                "('labels.column'). Name it, or use another annotator ('gate')."
+            )
+            raise AidaError(msg)
+        counting = [name for name in run.annotators if name != "author"]
+        if counting and isinstance(cohort.source, CellxgeneSource) and cohort.source.route == "obs":
+            msg = (
+                f"{source}: annotator '{counting[0]}' reads the counts, but {path} fetches only the cell table "
+                "('source.route: obs'). Set 'source.route: full', or keep to the annotator 'author'."
+            )
+            raise AidaError(msg)
+
+
+def compare_options(run: RunConfig) -> list[str]:
+    """Translate a run into the options of `aida-tools compare`.
+
+    Returns
+    -------
+    The arguments, each an item, ready to be quoted for a shell.
+    """
+    options = ["--formula", run.formula, "--focus", run.focus, "--min-cells", str(run.min_cells)]
+    options += ["--seed", str(run.seed), "--robust" if run.robust else "--no-robust"]
+    options += ["--primary-denominator", run.denominators[0], "--primary-annotator", run.annotators[0]]
+    for flag, values in (
+        ("--model", run.models),
+        ("--contrast", run.contrasts),
+        ("--exclude-population", run.exclude_populations),
+    ):
+        for value in values:
+            options += [flag, value]
+    return [*options, "--one-vs-rest"] if run.one_vs_rest else options
+
+
 def load_populations(path: Path) -> pd.DataFrame:
     """Read the table of populations.
 
@@ -339,3 +398,21 @@ def load_populations(path: Path) -> pd.DataFrame:
         msg = f"{path}: column 'code', row {repeated.index[0] + 1}: value '{repeated.iloc[0]}' stands there twice."
         raise AidaError(msg)
     return table
+
+
+def schemas() -> dict[str, str]:
+    """Return the JSON schemas of the two kinds of configuration: file name -> text."""
+    return {
+        f"{name}.schema.json": json.dumps(kind.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+        for name, kind in (("cohort", CohortConfig), ("run", RunConfig))
+    }
+
+
+def main() -> None:
+    """Write the schemas into workflow/schemas, for editors and readers."""
+    for name, text in schemas().items():
+        Path("workflow/schemas", name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

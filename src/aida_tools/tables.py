@@ -246,7 +246,7 @@ def read_counts(path: Path) -> pd.DataFrame:
         row = table.iloc[fractional[0]]
         msg = (
             f"{path}: column 'n_cells', row {fractional[0] + 1}: value '{row['n_cells']:g}' must be a whole number "
-            f"of cells. Expected (soft) counts need an annotator name ending in ':soft', such as '{row['annotator']}:soft'."
+            f"of cells. Expected (soft) counts need an annotator name ending in ':soft': '{row['annotator']}:soft'."
         )
         raise AidaError(msg)
     repeated = np.flatnonzero(table.duplicated(["sample_id", "annotator", "cell_type"]))
@@ -347,7 +347,7 @@ def read_cells(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     except FileNotFoundError as error:
         msg = f"{path}: there is no such file."
         raise AidaError(msg) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         msg = f"{path}: not a Parquet file ({error})."
         raise AidaError(msg) from error
     for column in columns or CELL_COLUMNS:

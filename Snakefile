@@ -1,0 +1,55 @@
+# The Treg comparison: cohort -> cells -> scan -> annotate -> counts -> compare -> figures -> report.
+#
+#     snakemake --cores 2                                     the embedded SYNTHETIC cohort
+#     snakemake --cores 2 --configfile config/aida.yaml       AIDA itself
+#
+# All computation is in the package: every rule is one call of `aida-tools`.
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+import aida_tools
+from aida_tools import config as settings
+from aida_tools.errors import AidaError
+
+# The command line of the environment that runs Snakemake, also when that environment is not activated.
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+# A run file given on the command line replaces the default one; merging the two would mix their keys.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    RUN_FILE = workflow.configfiles[0] if workflow.configfiles else "--config"
+    RUN = settings.parse(dict(config), settings.RunConfig, RUN_FILE)
+    _cohorts = {path: settings.load_cohort(Path(path)) for path in RUN.cohorts}
+    settings.check_run(RUN, _cohorts, RUN_FILE)
+except AidaError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = Path(RUN.results)
+COHORT_FILES = {cohort.name: path for path, cohort in _cohorts.items()}
+
+
+wildcard_constraints:
+    cohort="|".join(COHORT_FILES),
+    annotator="|".join(RUN.annotators),
+
+
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/annotate.smk"
+include: "workflow/rules/compare.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(RESULTS / "{cohort}" / "report" / "report.html", cohort=COHORT_FILES),
+
+
+onsuccess:
+    for name in COHORT_FILES:
+        print(f"Report of {name}: {RESULTS / name / 'report' / 'report.html'}")

@@ -1,0 +1,88 @@
+# From labelled cells to the counts, the estimates, the figures and the report.
+
+
+rule count_cells:
+    """How many cells of each type in each sample: all that follows reads nothing else."""
+    input:
+        cells=rules.make_cells.output[0],
+        labels=expand(
+            rules.annotate_cells.output.labels,
+            annotator=RUN.annotators,
+            allow_missing=True,
+        ),
+    output:
+        samples=RESULTS / "{cohort}" / "counts" / "samples.tsv",
+        counts=RESULTS / "{cohort}" / "counts" / "counts.tsv",
+        denominators=RESULTS / "{cohort}" / "counts" / "denominators.tsv",
+    log:
+        RESULTS / "{cohort}" / "logs" / "counts.log",
+    conda:
+        "../../environment.yml"
+    params:
+        labels=lambda wildcards, input: [
+            str(Path(path).parent) for path in input.labels
+        ],
+        out=subpath(output.samples, parent=True),
+        version=aida_tools.__version__,
+    shell:
+        "aida-tools counts {input.cells:q} {params.labels:q} --out {params.out:q} 2>&1 | tee {log:q}"
+
+
+rule compare_populations:
+    """Estimates, with what each of them is aliased with."""
+    input:
+        cohort=lambda wildcards: COHORT_FILES[wildcards.cohort],
+        counts=rules.count_cells.output.counts,
+        samples=rules.count_cells.output.samples,
+        denominators=rules.count_cells.output.denominators,
+    output:
+        RESULTS / "{cohort}" / "compare" / "estimates.tsv",
+        RESULTS / "{cohort}" / "compare" / "compare.json",
+    log:
+        RESULTS / "{cohort}" / "logs" / "compare.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], parent=True),
+        options=settings.compare_options(RUN),
+        version=aida_tools.__version__,
+    shell:
+        "aida-tools compare {input.counts:q} {input.samples:q} --denominators {input.denominators:q}"
+        " --cohort {input.cohort:q} {params.options:q} --out {params.out:q} 2>&1 | tee {log:q}"
+
+
+rule draw_figures:
+    """Every figure as PDF, SVG and PNG, with the table it was drawn from."""
+    input:
+        compare=rules.compare_populations.output[0],
+        populations=RUN.populations,
+    output:
+        directory(RESULTS / "{cohort}" / "figures"),
+    log:
+        RESULTS / "{cohort}" / "logs" / "figures.log",
+    conda:
+        "../../environment.yml"
+    params:
+        compare=subpath(input.compare, parent=True),
+        version=aida_tools.__version__,
+    shell:
+        "aida-tools figures {params.compare:q} --populations {input.populations:q} --out {output:q} 2>&1 | tee {log:q}"
+
+
+rule write_report:
+    """One page that works offline."""
+    input:
+        compare=rules.compare_populations.output[0],
+        figures=rules.draw_figures.output[0],
+    output:
+        RESULTS / "{cohort}" / "report" / "report.html",
+    log:
+        RESULTS / "{cohort}" / "logs" / "report.log",
+    conda:
+        "../../environment.yml"
+    params:
+        compare=subpath(input.compare, parent=True),
+        out=subpath(output[0], parent=True),
+        version=aida_tools.__version__,
+    shell:
+        "aida-tools report {params.compare:q} {input.figures:q} --out {params.out:q} 2>&1 | tee {log:q}"
