@@ -111,6 +111,7 @@ def test_schemas_are_those_of_the_classes(root: Path) -> None:
     """workflow/schemas holds what the classes say; `python -m aida_tools.config` writes them anew."""
     for name, text in config.schemas().items():
         assert (root / "workflow" / "schemas" / name).read_text() == text
+    assert (root / "config" / "README.md").read_text().endswith(f"{config.REFERENCE_MARK}\n\n{config.reference()}")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.tables import read_tsv
@@ -26,6 +27,10 @@ MODELS = (
     "propeller-asin",
     "log10-ols",
 )
+
+
+#: What follows this line in config/README.md is made from the classes below.
+REFERENCE_MARK = "<!-- made by `python -m aida_tools.config`; do not edit below -->"
 
 
 class _Closed(BaseModel):
@@ -408,10 +413,50 @@ def schemas() -> dict[str, str]:
     }
 
 
+def _describe(field: FieldInfo) -> str:
+    texts = [field.description, *(getattr(m, "description", None) for m in field.metadata)]
+    return next((text for text in texts if text), "").replace("|", "\\|")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_defaults=True)
+    return f"`{json.dumps(value)}`" if value not in (None, {}, [], "") else ""
+
+
+def reference() -> str:
+    """Return the description of every key as Markdown: one table a block, in the order of the classes."""
+    blocks: list[tuple[str, type[BaseModel]]] = [
+        ("A run file", RunConfig),
+        ("A cohort file", CohortConfig),
+        ("`source`, kind `cellxgene`", CellxgeneSource),
+        ("`source`, kind `h5ad`, `10x-h5` or `10x-mtx`", FileSource),
+        ("`source`, kind `sample`", SampleSource),
+        ("`columns`", Columns),
+        ("One column, in full", Column),
+        ("`controls`", Controls),
+        ("`labels`", Labels),
+    ]
+    parts = []
+    for title, model in blocks:
+        rows = [f"| `{n}` | {_describe(f)} | {_default(f)} |" for n, f in model.model_fields.items() if n != "kind"]
+        summary = (model.__doc__ or "").strip()
+        parts.append(
+            "\n".join([f"## {title}", "", summary, "", "| key | what | default |", "| --- | --- | --- |", *rows])
+        )
+    return "\n\n".join(parts) + "\n"
+
+
 def main() -> None:
-    """Write the schemas into workflow/schemas, for editors and readers."""
+    """Write what is made from the classes: workflow/schemas/*.json and the tables of config/README.md."""
     for name, text in schemas().items():
         Path("workflow/schemas", name).write_text(text, encoding="utf-8")
+    readme = Path("config/README.md")
+    head, mark, _ = readme.read_text(encoding="utf-8").partition(REFERENCE_MARK)
+    readme.write_text(head + mark + "\n\n" + reference(), encoding="utf-8")
 
 
 if __name__ == "__main__":
