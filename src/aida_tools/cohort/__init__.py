@@ -1,0 +1,1 @@
+"""Where a cohort's data come from, and what its columns and labels mean."""
