@@ -55,7 +55,9 @@ class Column(_Closed):
         None, description="Regular expression searched in the value; its first group is the result."
     )
     value: str | None = Field(None, description="One constant for every cell, instead of a column.")
-    levels: dict[str, str] = Field(default_factory=dict, description="Replaces values (after `pattern`): old -> new.")
+    levels: dict[str, str] = Field(
+        default_factory=dict, description="Replaces values (after `pattern`): old -> new; `''` is missing."
+    )
 
     _check_pattern = field_validator("pattern")(_pattern)
 
@@ -111,7 +113,8 @@ class Labels(_Closed):
     ids: str | None = Field(None, description="obs column with Cell Ontology ids; checked against the ontology.")
     merge: dict[str, list[str]] = Field(
         default_factory=dict,
-        description="Counted type -> the labels or Cell Ontology ids it unites, exactly (`Treg: [CL:0000815]`).",
+        description="Counted type -> the labels or Cell Ontology ids it unites, exactly (`Treg: [CL:0000815]`); "
+        "a leading `-` takes away (`-CL:0000795`).",
     )
     sets: dict[str, list[str]] = Field(
         default_factory=dict,
@@ -121,6 +124,25 @@ class Labels(_Closed):
         False, description="Ids in `merge` and `sets` also stand for their descendants in the Cell Ontology."
     )
     exclude: list[str] = Field(default_factory=list, description="Labels or ids left out of every count (`Platelet`).")
+
+
+class SetCheck(_Closed):
+    """An obs column that says by other means which cells belong to a set."""
+
+    column: str = Field(description="obs column.")
+    values: list[str] = Field(min_length=1, description="Its values that mean: in the set.")
+
+
+class Checks(_Closed):
+    """What must hold if the cohort file reads the data rightly; a breach is a warning, kept with the results."""
+
+    one_to_one: dict[str, str] = Field(
+        default_factory=dict,
+        description="Canonical column -> obs column with the same partition of cells (`library: library_id`).",
+    )
+    sets: dict[str, SetCheck] = Field(
+        default_factory=dict, description="Set of `labels.sets` -> an obs column that must agree cell by cell."
+    )
 
 
 class CellxgeneSource(_Closed):
@@ -182,6 +204,7 @@ class CohortConfig(_Closed):
     )
     controls: Controls | None = Field(None, description="Which cells are control samples.")
     labels: Labels = Field(Labels(), description="The authors' labels.")
+    checks: Checks = Field(Checks(), description="Checks of the reading of the columns against others.")
 
 
 class RunConfig(_Closed):

@@ -105,13 +105,12 @@ def resolve_labels(
     counted = pair_ids if all(label is None for label in pair_labels) else pair_labels
     counted = _merge(labels.merge, words, counted)
     for word in labels.exclude:
-        counted = np.where(
-            counted == word if word in labels.merge else words.match(word, "labels.exclude"), None, counted
-        )
+        mask = counted == word if word in labels.merge else words.match(word, "labels.exclude")
+        counted = np.where(mask, np.array(None, dtype=object), counted)
     sets = {name: _members(name, listed, words, counted, labels.merge) for name, listed in labels.sets.items()}
     types = sorted({c for c in counted if c is not None} | {m for members in sets.values() for m in members})
     codes = pd.Categorical(counted, categories=types).codes
-    cell_type = pd.Categorical.from_codes(codes[pair_of_cell], categories=types)
+    cell_type = pd.Categorical.from_codes(codes[pair_of_cell], categories=pd.Index(types, dtype=str))
     return pd.Series(cell_type, index=author_label.index, name="cell_type"), sets
 
 
@@ -128,9 +127,7 @@ def _pairs(
     return pair_of_cell, pair_labels, pair_ids, frozenset(labels.categories.astype(str))
 
 
-def _merge(
-    merge: dict[str, list[str]], words: _Vocabulary, counted: NDArray[np.object_]
-) -> NDArray[np.object_]:
+def _merge(merge: dict[str, list[str]], words: _Vocabulary, counted: NDArray[np.object_]) -> NDArray[np.object_]:
     """Give the pairs of each merged type its name."""
     merged = np.full(len(counted), None, dtype=object)
     for name, members in merge.items():

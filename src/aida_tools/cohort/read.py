@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import pandas as pd
@@ -103,7 +103,7 @@ def obs_of_h5ad(
     group = handle["obs"]
     if isinstance(group, h5py.Dataset) or group.attrs.get("encoding-version") != "0.2.0":
         # Files of anndata before 0.7 and 0.8 keep levels and codes apart: read the table as one.
-        table = read_elem(group)
+        table = cast("pd.DataFrame", read_elem(group))
         table.insert(0, INDEX, table.index.astype(str))
         wanted = _select(table.columns[1:], columns, source)
         return _tidy(table[[INDEX, *wanted]])
