@@ -1,0 +1,84 @@
+"""The embedded run, as `make demo` does it: the planted truth is recovered and the site is named."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from aida_tools.tables import read_counts, read_estimates, read_samples
+
+from .conftest import Run
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("demo")]
+
+
+@pytest.fixture(scope="module")
+def demo(root: Path, snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("demo")
+    done = snakemake(root / "config" / "config.yaml", results)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "report.html" in done.stdout + done.stderr
+    return results / "sample"
+
+
+@pytest.fixture(scope="module")
+def focus(demo: Path) -> pd.DataFrame:
+    table = read_estimates(demo / "compare" / "estimates.tsv")
+    return table.query("annotator == 'author' and cell_type == 'Treg' and denominator == 'CD4_T'")
+
+
+def test_planted_odds_ratios_are_recovered(demo: Path, focus: pd.DataFrame) -> None:
+    """Within one site the intervals are of the populations alone: they must hold the planted log odds ratios."""
+    planted = json.loads((demo / "fetch" / "truth.json").read_text())["treg"]["population_odds_ratio"]
+    rows = focus.query("model == 'betabinomial' and status == 'within-site'")
+    assert {"population: SG_Malay - SG_Chinese", "population: SG_Chinese - SG_Malay"} & set(rows["contrast"])
+    for row in rows.itertuples():
+        a, b = str(row.contrast).removeprefix("population: ").split(" - ")
+        assert row.ci_low <= math.log(planted[a] / planted[b]) <= row.ci_high, row.contrast
+
+
+def test_korea_is_between_site_in_every_model(focus: pd.DataFrame) -> None:
+    korean = focus[focus["contrast"].str.contains("Korean")]
+    assert korean["model"].nunique() >= 5
+    assert set(korean["status"]) == {"between-site"}
+    assert korean["aliased_with"].str.contains("KR").all()
+
+
+def test_counts_door_is_complete(demo: Path) -> None:
+    samples, counts = read_samples(demo / "counts" / "samples.tsv"), read_counts(demo / "counts" / "counts.tsv")
+    sizes = counts.groupby("annotator").size()
+    types = counts.groupby("annotator")["cell_type"].nunique()
+    assert (sizes == types * len(samples)).all()
+    treg = counts.query("annotator == 'author' and cell_type == 'Treg'")
+    assert (treg["n_cells"] == 0).any(), "the donor without Tregs must be a row"
+    assert samples["is_control"].any()
+
+
+def test_zeros_leave_only_the_reference_study(focus: pd.DataFrame) -> None:
+    by_model = focus.query("contrast == 'population: Korean - rest'").set_index("model")
+    assert by_model.loc["log10-ols", "n_zero"] > 0
+    dropped = by_model.loc["log10-ols", ["n_samples_a", "n_samples_b"]].sum()
+    kept = by_model.loc["betabinomial", ["n_samples_a", "n_samples_b"]].sum()
+    assert kept - dropped == by_model.loc["log10-ols", "n_zero"]
+
+
+def test_everything_says_synthetic(demo: Path) -> None:
+    assert "SYNTHETIC" in (demo / "report" / "report.html").read_text()
+    drawn = sorted((demo / "figures").glob("*.svg"))
+    assert len(drawn) >= 4
+    assert all("SYNTHETIC" in p.read_text() for p in drawn)
+
+
+def test_a_repeat_has_nothing_to_do(root: Path, demo: Path, snakemake: Run) -> None:
+    again = snakemake(root / "config" / "config.yaml", demo.parent)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_nothing_half_written_is_left(demo: Path) -> None:
+    assert not list(demo.rglob(".partial-*"))
+    assert (demo / "compare" / "provenance.json").exists()
