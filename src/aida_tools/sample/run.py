@@ -1,11 +1,11 @@
-"""Make the embedded SYNTHETIC cohort and write its truth beside it."""
+"""Make the embedded SYNTHETIC cohort and write it, with its truth beside it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,25 +14,21 @@ from scipy import sparse
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged, write_json
 from aida_tools.sample import composition, design, expression
+from aida_tools.sample.truth import (
+    EFFECTS,
+    FOCUS,
+    FOCUS_SET,
+    INTRON_DEPTH,
+    SDS,
+    UNRESOLVED,
+    UNRESOLVED_SITE_SD,
+    describe,
+    sets,
+)
 
-#: Invented effects on the log scale: for Treg log odds ratios of its share of CD4 T cells, for the others changes
-#: of the log weight. SG_Chinese, female, 40 years is the reference; age is in decades. None is quoted from anywhere.
-EFFECTS: dict[str, dict[str, float]] = {
-    "population: SG_Indian": {"Treg": float(np.log(1.4))},
-    "population: Korean": {"Treg": float(np.log(0.65))},
-    "population: Thai": {"CD14+_Monocyte": -0.35, "CD16+_Monocyte": -0.35, "Myeloid": -0.35},
-    "population: Indian": {"Treg": float(np.log(1.2)), "CD16+_NK": -0.3},
-    "age": {"Treg": 0.06, "CD8+_T_naive": -0.25, "CD4+_T_naive": -0.05, "CD8+_T_GZMBhi": 0.12},
-    "sex: male": {"Treg": -0.1, "naive_B": -0.25, "memory_B_IGHMhi": -0.25, "memory_B_IGHMlo": -0.25, "B": -0.25},
-}
-#: Invented standard deviations of the random effects: level -> (Treg, other types).
-SDS = {"donor_id": (0.25, 0.30), "batch": (0.10, 0.10), "site": (0.15, 0.10)}
-#: Sites differ in how many T cells the annotators could not resolve.
-UNRESOLVED, UNRESOLVED_SITE_SD = ("CD4+_T", "T", "CD8+_T"), 0.3
 #: Log-scale spread of the cells' depth, and of single genes between donors, batches and sites and with introns.
 DEPTH_SD, GENE_SDS = 0.30, {"donor_id": 0.12, "batch": 0.08, "site": 0.15}
-INTRON_DEPTH, INTRON_GENE_SD = 1.25, 0.3
-FOCUS, FOCUS_SET = "Treg", "CD4_T"
+INTRON_GENE_SD = 0.3
 BLOCK = 4096
 
 
@@ -147,86 +143,53 @@ def _gene_factors(samples: pd.DataFrame, genes: pd.DataFrame, rng: np.random.Gen
     return factors
 
 
-def _odds(shares: np.ndarray) -> np.ndarray:
-    return shares / (1 - shares)
+class Cohort(NamedTuple):
+    """Who has how many cells of which type."""
+
+    samples: pd.DataFrame
+    types: pd.DataFrame
+    effects: dict[str, pd.DataFrame]
+    """Drawn random effects: level (donor_id, batch, site) -> its members by type."""
+    counts: np.ndarray
+    """Cells, shape (n_samples, n_types)."""
 
 
-def _truth(
-    samples: pd.DataFrame, types: pd.DataFrame, effects: dict[str, pd.DataFrame], options: dict[str, Any]
-) -> dict[str, Any]:
-    """State what was planted, in the words and numbers a comparison should find."""
+def draw_cohort(
+    batches: Mapping[str, int], donors_per_batch: int, cells_per_donor: int, streams: Sequence[np.random.Generator]
+) -> Cohort:
+    """Draw the samples and their cell types; see `write_sample` for the sizes.
+
+    Parameters
+    ----------
+    batches, donors_per_batch, cells_per_donor
+        Sizes; all sites are named.
+    streams
+        Sources of random numbers of the design, the effects and the cells.
+    """
+    types = _table("types")
     names = types["label"].tolist()
-    base = types["n_cells"].to_numpy(float)
-    sets = _sets(types)
     focus = names.index(FOCUS)
-    populations = [p for site in design.SITES.values() for p in site.populations if p in set(samples["population"])]
-    terms = composition.covariates(populations, ["female"] * len(populations), np.full(len(populations), 40.0))
+    samples = design.make_samples(batches, donors_per_batch, cells_per_donor, streams[0])
+    effects = _random_effects(samples, names, streams[1])
+    terms = composition.covariates(
+        samples["population"].tolist(), samples["sex"].tolist(), samples["age"].to_numpy(float)
+    )
     eta = composition.fixed_effects(terms, EFFECTS, names)
-    shares = composition.type_shares(eta, base, sets[FOCUS_SET], focus)
-    site_of = {p: code for code, site in design.SITES.items() for p in site.populations}
-    site_effect = effects["site"][FOCUS]
-    by_population = {}
-    for i, population in enumerate(populations):
-        odds = {d: _odds(shares[[0, i], focus] / shares[:, members].sum(axis=1)[[0, i]]) for d, members in sets.items()}
-        site_difference = site_effect[site_of[population]] - site_effect["SG"]
-        by_population[population] = {
-            "odds_ratio": {d: o[1] / o[0] for d, o in odds.items()},
-            "share": {d: o[1] / (1 + o[1]) for d, o in odds.items()},
-            "odds_ratio_with_site": {FOCUS_SET: float(np.exp(eta[i, focus] - eta[0, focus] + site_difference))},
-        }
-    traps = samples[samples["trap"] != ""].set_index("trap")["donor_id"].to_dict()
-    return {
-        "notice": "SYNTHETIC cohort. Every effect below is invented; none is a result of AIDA or of any study.",
-        "options": options,
-        "focus": FOCUS,
-        "reference": {"population": "SG_Chinese", "sex": "female", "age": 40},
-        "meaning": (
-            "Population effects on Treg are odds ratios of Treg among CD4 T cells (denominator CD4_T) between donors "
-            "of the same sex, age, donor, batch and site effect. The size of the set does not depend on them. The odds "
-            "ratios for T and all cells follow from these and from the shifts of the other types, at the reference sex "
-            "and age. "
-            "odds_ratio_with_site is what a comparison between sites can see: the population effect times the "
-            "difference of the drawn site effects, which the data cannot tell apart."
-        ),
-        "populations": by_population,
-        "effects": {"scale": "log odds ratio in CD4_T for Treg, log weight for others; age per decade", **EFFECTS},
-        "sds": {
-            "scale": "logit of the share in CD4_T for Treg, log weight for others",
-            **{level: {FOCUS: a, "others": b} for level, (a, b) in SDS.items()},
-            "site_unresolved": dict.fromkeys(UNRESOLVED, UNRESOLVED_SITE_SD),
-        },
-        "drawn": {
-            "site": {site: row.to_dict() for site, row in effects["site"].iterrows()},
-            "batch": effects["batch"][FOCUS].to_dict(),
-            "donor": effects["donor_id"][FOCUS].to_dict(),
-        },
-        "base": {
-            "source": "AIDA v2 cells by published cell type; gamma-delta T and memory B are halved between two parts",
-            "cells": dict(zip(names, types["n_cells"].tolist(), strict=True)),
-        },
-        "processing": {
-            "site_depth": {code: site.depth for code, site in design.SITES.items()},
-            "intron_depth": INTRON_DEPTH,
-            "intron_batches": sorted(set(samples.loc[samples["introns"], "batch"])),
-        },
-        "traps": {**traps, "controls": sorted(set(samples.loc[samples["is_control"], "donor_id"]))},
-    }  # fmt: skip
-
-
-def _sets(types: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {
-        FOCUS_SET: types["level2"].eq("CD4+_T").to_numpy(),
-        "T": types["level1"].eq("T").to_numpy(),
-        "all": np.ones(len(types), bool),
-    }
+    for level, drawn in effects.items():
+        eta += drawn.loc[samples[level]].to_numpy()
+    no_focus = samples["trap"].eq("no_treg").to_numpy()
+    eta[no_focus, focus] = -np.inf
+    shares = composition.type_shares(eta, types["n_cells"].to_numpy(float), sets(types)[FOCUS_SET], focus)
+    counts = streams[2].multinomial(samples["n_cells"], shares)
+    # A reader who takes CL:0011024 for Treg must be caught at every size: there, Treg is zero and dnT is not.
+    for row in np.flatnonzero(no_focus):
+        counts[row, counts[row].argmax()] -= 1
+        counts[row, names.index("dnT")] += 1
+    return Cohort(samples, types, effects, counts)
 
 
 def write_sample(
-    out: Path,
-    *,
-    seed: int = 1,
-    donors_per_batch: int = 15,
-    cells_per_donor: int = 120,
+    out: Path, *, seed: int = 1, donors_per_batch: int = 15, cells_per_donor: int = 120,
     batches: Mapping[str, int] | None = None,
 ) -> None:  # fmt: skip
     """Make the SYNTHETIC cohort in the shape of AIDA v2 and write `sample.h5ad` and `truth.json`.
@@ -245,51 +208,41 @@ def write_sample(
     Raises
     ------
     AidaError
-        For an unknown site or an impossible number of batches.
+        For an unknown site, an impossible number of batches, or fewer than three donors in all.
     """
+    # anndata is slow to import, and a mistyped option should be told at once.
+    per_site = check_batches(batches or {})
+    if sum(per_site.values()) * donors_per_batch < 3:
+        msg = f"batches: {sum(per_site.values())} batch of {donors_per_batch} donors is too small; make at least 3 donors."
+        raise AidaError(msg)
     from aida_tools.sample import h5ad
 
-    per_site = check_batches(batches or {})
     options = {"donors_per_batch": donors_per_batch, "cells_per_donor": cells_per_donor, "batches": per_site}
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)]
-    rng_design, rng_effects, rng_cells, rng_genes, rng_counts, rng_names = streams
-    types, genes = _table("types"), _table("genes")
-    names = types["label"].tolist()
+    samples, types, effects, counts = draw_cohort(per_site, donors_per_batch, cells_per_donor, streams[:3])
+    rng_cells, rng_genes, rng_names = streams[3:]
 
-    samples = design.make_samples(per_site, donors_per_batch, cells_per_donor, rng_design)
-    effects = _random_effects(samples, names, rng_effects)
-    eta = composition.fixed_effects(
-        composition.covariates(samples["population"].tolist(), samples["sex"].tolist(), samples["age"].to_numpy(float)),
-        EFFECTS,
-        names,
-    ) + sum(table.loc[samples[level]].to_numpy() for level, table in effects.items())
-    no_focus = samples["trap"].eq("no_treg").to_numpy()
-    eta[no_focus, names.index(FOCUS)] = -np.inf
-    shares = composition.type_shares(eta, types["n_cells"].to_numpy(float), _sets(types)[FOCUS_SET], names.index(FOCUS))
-    counts = rng_cells.multinomial(samples["n_cells"], shares)
-    # A reader who takes CL:0011024 for Treg must be caught at every size: there, Treg is zero and dnT is not.
-    counts[no_focus, names.index("CD14+_Monocyte")] -= 2
-    counts[no_focus, names.index("dnT")] += 2
-
-    kind = np.repeat(np.tile(np.arange(len(names)), len(samples)), counts.ravel())
+    # Cells in the file's order: by library, mixed within it.
+    kind = np.repeat(np.tile(np.arange(len(types)), len(samples)), counts.ravel())
     sample = np.repeat(np.arange(len(samples)), counts.sum(axis=1))
     lane = rng_cells.integers(1, 3, len(sample))
     order = np.lexsort((rng_cells.random(len(sample)), lane, pd.factorize(samples["batch"])[0][sample]))
     kind, sample, lane = kind[order], sample[order], lane[order]
     library = np.char.add(samples["batch"].to_numpy(str)[sample], np.array(["", "_L001", "_L002"])[lane])
 
+    genes = _table("genes")
     rates = type_rates(types, genes, _table("markers"))
     factors = _gene_factors(samples, genes, rng_genes)
     depth = samples["depth"].to_numpy() * np.where(samples["introns"], INTRON_DEPTH, 1)
-    depth = depth[sample] * np.exp(rng_counts.normal(0, DEPTH_SD, len(sample)))
+    depth = depth[sample] * np.exp(rng_cells.normal(0, DEPTH_SD, len(sample)))
 
     def blocks() -> Iterator[sparse.csr_matrix]:
         for start in range(0, len(sample), BLOCK):
             cells = slice(start, start + BLOCK)
-            yield expression.draw_counts(rates, kind[cells], factors, sample[cells], depth[cells], rng_counts)
+            yield expression.draw_counts(rates, kind[cells], factors, sample[cells], depth[cells], rng_cells)
 
     with staged(out, step="sample", config=options, seed=seed, details={"synthetic": True}) as staging:
         obs = h5ad.make_obs(h5ad.sample_obs(samples, seed), types, sample, kind, library, seed=seed, rng=rng_names)
         title = "SYNTHETIC cohort in the shape of AIDA v2 (aida-tools sample)"
         h5ad.write_h5ad(staging / "sample.h5ad", obs, genes, blocks(), title)
-        write_json(staging / "truth.json", _truth(samples, types, effects, {"seed": seed, **options}))
+        write_json(staging / "truth.json", describe(samples, types, effects, {"seed": seed, **options}))
