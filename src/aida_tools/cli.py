@@ -25,6 +25,14 @@ _POPULATIONS = click.option(
     help="Table of population codes, labels, ontology ids and colours.",
 )
 
+_GATE = click.option(
+    "--gate",
+    type=_EXISTING,
+    default=Path("config/annotators/gate.tsv"),
+    show_default=True,
+    help="Genes of the marker gate.",
+)
+
 
 class _Group(click.Group):
     """Commands in the order of the pipeline; errors of the user's making without a traceback."""
@@ -111,6 +119,42 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
 
 
 @main.command()
+@click.argument("cohort", type=_EXISTING)
+@click.argument("fetched", type=_EXISTING)
+@_OUT
+@_GATE
+@click.option("--cells", metavar="A:B", help="Scan only these rows of the file (from 0, B not included).")
+@click.option("--block", type=click.IntRange(1), default=8192, show_default=True, help="Cells a block.")
+@click.option("--threads", type=click.IntRange(1), help="Threads at work; default: all cores.")
+def scan(
+    cohort: Path, fetched: Path, out: Path, gate: Path, cells: str | None, block: int, threads: int | None
+) -> None:
+    """Read the counts once: quality, marker gate and model scores of every cell.
+
+    --block and --threads are settings of memory and speed and do not change the result.
+    """
+    from aida_tools.scan.run import scan as run
+
+    run(cohort, fetched, out, gate_path=gate, block=block, threads=threads, cells=cells)
+
+
+@main.command()
+@click.argument("cohort", type=_EXISTING)
+@click.argument("cells", type=_EXISTING)
+@click.argument("scan", type=_EXISTING, required=False)
+@click.option("--annotator", required=True, help="author, gate, or a model that `scan` was given.")
+@click.option(
+    "--label-map", type=_EXISTING, help="What each label is counted as; default config/annotators/NAME.labels.tsv."
+)
+@_OUT
+def annotate(cohort: Path, cells: Path, scan: Path | None, annotator: str, label_map: Path | None, out: Path) -> None:
+    """Label the CELLS of a COHORT by one annotator; all but `author` need the folder of SCAN."""
+    from aida_tools.annotate.run import annotate as run
+
+    run(cohort, cells, scan, annotator, out, label_map=label_map)
+
+
+@main.command()
 @click.argument("cells", type=_EXISTING)
 @click.argument("labels", type=_EXISTING, nargs=-1, required=True)
 @_OUT
@@ -139,6 +183,36 @@ def import_counts(table: Path, column: tuple[str, ...], id_pattern: str | None, 
             msg = f"--column {pair}: write NAME=COLUMN, such as population=group."
             raise click.UsageError(msg)
     run(table, out, columns=dict(pair.split("=", 1) for pair in column), pattern=id_pattern)
+
+
+@main.command()
+@click.argument("counts", type=_EXISTING)
+@click.argument("samples", type=_EXISTING)
+@_OUT
+@click.option("--model", "models", multiple=True, metavar="NAME", help="May be repeated, primary first; default: all.")
+@click.option("--formula", default="~ population + age + sex", show_default=True, help="Columns of SAMPLES.")
+@click.option("--contrast", "contrasts", multiple=True, help="'population: A - B', 'population: A - rest', 'age'.")
+@click.option("--one-vs-rest", is_flag=True, help="Also compare each population with all others together.")
+@click.option("--denominator", "denominators", multiple=True, metavar="NAME=TYPE,...|all", help="Shares of what.")
+@click.option("--denominators", "denominators_path", type=_EXISTING, help="Table of sets of types, as `counts` writes.")
+@click.option("--focus", metavar="TYPE", help="The cell type in question; default Treg, where it is counted.")
+@click.option("--batch", default="batch", show_default=True, help="Column of SAMPLES with the batch or library.")
+@click.option("--site", default="site", show_default=True, help="Column of SAMPLES with the site.")
+@click.option("--min-cells", type=click.IntRange(0), default=0, show_default=True, help="Leave out smaller samples.")
+@click.option("--robust/--no-robust", default=True, show_default=True, help="Robust empirical Bayes in propeller.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of whatever is drawn.")
+@click.option("--cohort", type=_EXISTING, help="Cohort file, for its name and title.")
+@click.option("--exclude-population", "exclude_populations", multiple=True, metavar="CODE", help="Leave it out.")
+@click.option("--primary-denominator", metavar="NAME", help="The one the report is about; default the first.")
+@click.option("--primary-annotator", metavar="NAME", help="The one the report is about; default the first.")
+def compare(
+    counts: Path, samples: Path, out: Path, denominators_path: Path | None, cohort: Path | None, **options: Any
+) -> None:
+    """Compare shares of cell types between populations: COUNTS.tsv and SAMPLES.tsv to estimates with a status."""
+    from aida_tools.compare.run import Options
+    from aida_tools.compare.run import compare as run
+
+    run(counts, samples, out, options=Options(**options), denominators_path=denominators_path, cohort_path=cohort)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,222 @@
+"""Beta-binomial regression by maximum likelihood, with and without a random batch intercept.
+
+Log-odds of a type are linear in the design; samples vary around them with one precision for all, so that weights
+saturate as cells grow. Agrees with glmmTMB (tests/oracles/betabinomial.R, mixed.R).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy import linalg, special
+
+from aida_tools.compare.fit import Data, Fit, failed, no_cells
+from aida_tools.compare.likelihood import all_terms, mixed_loglik
+from aida_tools.compare.quasibinomial import irls
+
+#: log phi stays within these: above, samples vary no more than binomial draws; below, all or nothing.
+_LOG_PRECISION = (-4.0, 14.0)
+_ITERATIONS = 60
+
+Objective = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
+
+
+def maximise(objective: Objective, start: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Maximise a smooth function by Newton's method within bounds.
+
+    Parameters
+    ----------
+    objective
+        Returns value, gradient (m,) and Hessian (m, m) at a point.
+    start, lower, upper
+        Shape (m,). A parameter at a bound that pulls outwards is held there.
+
+    Returns
+    -------
+    The point reached and whether it is a maximum: the Newton decrement fell below 1e-9.
+    """
+    point = np.clip(start, lower, upper)
+    value, gradient, hessian = objective(point)
+    for _ in range(_ITERATIONS):
+        held = ((point <= lower) & (gradient < 0)) | ((point >= upper) & (gradient > 0))
+        free = np.flatnonzero(~held)
+        step = np.zeros_like(point)
+        step[free] = _ascent(-hessian[np.ix_(free, free)], gradient[free])
+        decrement = float(step @ gradient)
+        if decrement < 1e-9:
+            return point, True
+        for halving in range(30):
+            trial = np.clip(point + step * 0.5**halving, lower, upper)
+            result = objective(trial)
+            if np.isfinite(result[0]) and result[0] > value - 1e-12 * abs(value):
+                break
+        else:
+            return point, decrement < 1e-5
+        point, (value, gradient, hessian) = trial, result
+    return point, False
+
+
+def _ascent(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Solve for the Newton step; where the function is not concave, with a ridge that makes it so."""
+    scale = np.sqrt(np.maximum(np.abs(np.diag(information)), 1e-8))
+    scaled = information / np.outer(scale, scale)
+    ridge = 0.0
+    while True:
+        try:
+            factor = linalg.cho_factor(scaled + ridge * np.eye(len(scale)), check_finite=False)
+            return linalg.cho_solve(factor, gradient / scale, check_finite=False) / scale
+        except linalg.LinAlgError:
+            ridge = max(4 * ridge, 1e-4)
+
+
+def _objective(counts: np.ndarray, totals: np.ndarray, design: np.ndarray) -> Objective:
+    p = design.shape[1]
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        t = all_terms(counts, totals, design @ theta[:p], theta[p])
+        hessian = np.empty((p + 1, p + 1))
+        hessian[:p, :p] = (design * t[3][:, None]).T @ design
+        hessian[:p, p] = hessian[p, :p] = design.T @ t[4]
+        hessian[p, p] = t[5].sum()
+        return float(t[0].sum()), np.append(design.T @ t[1], t[2].sum()), hessian
+
+    return objective
+
+
+def log_binomials(counts: np.ndarray, totals: np.ndarray) -> float:
+    """Sum of log binomial coefficients: the part of the log-likelihood that no parameter moves."""
+    return float(
+        np.sum(special.gammaln(totals + 1) - special.gammaln(counts + 1) - special.gammaln(totals - counts + 1))
+    )
+
+
+def _start(counts: np.ndarray, totals: np.ndarray, design: np.ndarray) -> np.ndarray:
+    """Return logistic regression coefficients and the precision that matches Pearson's dispersion."""
+    coef, _, mean, _ = irls(counts, totals, design, iterations=8)
+    n, p = design.shape
+    pearson = np.sum((counts - totals * mean) ** 2 / (totals * mean * (1 - mean))) / (n - p)
+    overlap = max((pearson - 1) / max(totals.mean() - 1, 1), 1e-4)
+    return np.append(np.clip(coef, -30, 30), np.log(1 / overlap))
+
+
+def _covariance(hessian: np.ndarray, p: int, free: np.ndarray) -> np.ndarray:
+    """Return the covariance of the first p parameters from the Hessian over the free ones."""
+    return np.linalg.inv(-hessian[np.ix_(free, free)])[:p, :p]
+
+
+def fit_one(counts: np.ndarray, totals: np.ndarray, design: np.ndarray, start: np.ndarray | None = None) -> Fit:
+    """Fit one cell type.
+
+    Parameters
+    ----------
+    counts, totals
+        Shape (n,), floats.
+    design
+        Shape (n, p), of full rank.
+    start
+        Coefficients and log precision to start from, shape (p + 1,).
+
+    Returns
+    -------
+    Fit with t on n - p degrees of freedom; `precision` is phi.
+    """
+    n, p = design.shape
+    if counts.sum() == 0:
+        return no_cells(p)
+    lower = np.append(np.full(p, -40.0), _LOG_PRECISION[0])
+    upper = np.append(np.full(p, 40.0), _LOG_PRECISION[1])
+    objective = _objective(counts, totals, design)
+    try:
+        theta, reached = maximise(objective, _start(counts, totals, design) if start is None else start, lower, upper)
+        value, _, hessian = objective(theta)
+        free = np.flatnonzero((theta > lower) & (theta < upper))
+        cov = _covariance(hessian, p, np.union1d(free, np.arange(p)))
+    except np.linalg.LinAlgError:
+        return failed(p, "the fit did not converge: some shares go to 0 or 1 (separation)")
+    message = "" if reached else f"the fit did not converge in {_ITERATIONS} iterations"
+    loglik = value + log_binomials(counts, totals)
+    phi = float(np.exp(theta[p]))
+    return Fit(theta[:p], cov, float(n - p), reached, message, loglik=loglik, precision=phi)
+
+
+def fit_betabinomial(data: Data) -> list[Fit]:
+    """Fit each type without a batch effect."""
+    counts, totals = np.ascontiguousarray(data.counts.T, dtype=float), data.totals.astype(float)
+    return [fit_one(y, totals, data.design) for y in counts]
+
+
+def _variance_score(counts: np.ndarray, totals: np.ndarray, data: Data, fit: Fit) -> float:
+    """Return the slope of the log-likelihood in the batch variance at 0; positive if batches differ."""
+    t = all_terms(counts, totals, data.design @ fit.coef, float(np.log(fit.precision)))
+    by_group = np.bincount(data.codes, t[1], data.n_groups)
+    return float(by_group @ by_group + t[3].sum()) / 2
+
+
+def hermite(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return Gauss-Hermite nodes z and log(w) + z^2."""
+    z, w = np.polynomial.hermite.hermgauss(nodes)
+    return z, np.log(w) + z**2
+
+
+def fit_one_mixed(counts: np.ndarray, totals: np.ndarray, data: Data, *, nodes: int = 7) -> Fit:
+    """Fit one cell type with a normal intercept for each batch.
+
+    Parameters
+    ----------
+    counts, totals
+        Shape (n,), floats.
+    data
+        Its design and groups; its samples must be sorted by group.
+    nodes
+        Gauss-Hermite nodes around each batch's mode; 1 is the Laplace approximation.
+
+    Returns
+    -------
+    Fit with t on g - p degrees of freedom; `group_sd` is 0 where the batches vary no more than their donors explain.
+    """
+    p = data.design.shape[1]
+    df = float(data.n_groups - p)
+    plain = fit_one(counts, totals, data.design)
+    if not plain.converged:
+        return plain
+    if _variance_score(counts, totals, data, plain) <= 0:
+        return replace(plain, df=df)
+    starts = np.searchsorted(data.codes, np.arange(data.n_groups + 1))
+    modes, rule = np.zeros(data.n_groups), hermite(nodes)
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        return mixed_loglik(counts, totals, data.design, starts, theta, modes, *rule)
+
+    lower = np.concatenate([np.full(p, -40.0), [_LOG_PRECISION[0], -6.0]])
+    upper = np.concatenate([np.full(p, 40.0), [_LOG_PRECISION[1], 1.5]])
+    start = np.concatenate([plain.coef, [np.log(plain.precision), np.log(0.15)]])
+    theta, reached = maximise(objective, start, lower, upper)
+    value, _, hessian = objective(theta)
+    free = np.flatnonzero((theta > lower) & (theta < upper))
+    try:
+        cov = _covariance(hessian, p, np.union1d(free, np.arange(p)))
+    except np.linalg.LinAlgError:
+        return failed(p, "the fit did not converge: its information matrix is singular")
+    message = "" if reached else f"the fit did not converge in {_ITERATIONS} iterations"
+    loglik = value + log_binomials(counts, totals)
+    precision, group_sd = np.exp(theta[p:])
+    fit = Fit(theta[:p], cov, df, reached, message, loglik=loglik, precision=float(precision))
+    return replace(fit, group_sd=float(group_sd))
+
+
+def fit_mixed(data: Data, *, nodes: int = 7) -> list[Fit]:
+    """Fit each type with a random batch intercept, t on batches minus coefficients."""
+    p = data.design.shape[1]
+    if data.groups is None:
+        note = "no batch is recorded: without a batch intercept"
+        return [replace(fit, message=fit.message or note) for fit in fit_betabinomial(data)]
+    if data.n_groups <= p:
+        why = f"{data.n_groups} batches are too few for {p} coefficients; see model betabinomial"
+        return [failed(p, why, "too-few")] * data.counts.shape[1]
+    order = np.argsort(data.groups, kind="stable")
+    design = np.ascontiguousarray(data.design[order])
+    ordered = Data(data.counts[order], data.totals[order].astype(float), design, data.groups[order])
+    counts = np.ascontiguousarray(ordered.counts.T, dtype=float)
+    return [fit_one_mixed(y, ordered.totals, ordered, nodes=nodes) for y in counts]

@@ -1,0 +1,60 @@
+"""Tables beside the estimates: shares of every sample, the design, the controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
+
+from aida_tools.compare.prepare import DESCRIBING, Denominator
+from aida_tools.compare.sites import describe_level
+
+
+def shares_table(denominators: list[Denominator], samples: pd.DataFrame, used: set[str]) -> pd.DataFrame:
+    """Return the share of every cell type in every sample, used in the models or not.
+
+    Parameters
+    ----------
+    denominators
+        Counts over all samples of the table.
+    samples
+        The samples, n rows, in the order of the counts.
+    used
+        Ids of the samples that enter the models.
+    """
+    frames = []
+    included = samples["sample_id"].isin(used).to_numpy()
+    for d in denominators:
+        n, k = d.counts.shape
+        frame = samples[list(DESCRIBING)].loc[np.repeat(samples.index, k)].reset_index(drop=True)
+        totals = np.repeat(d.totals, k)
+        frame["annotator"], frame["denominator"] = d.annotator, d.name
+        frame["cell_type"], frame["n"], frame["total"] = np.tile(d.types, n), d.counts.ravel(), totals
+        frame["share"] = np.divide(d.counts.ravel(), totals, out=np.full(n * k, np.nan), where=totals > 0)
+        frame["included"] = np.repeat(included, k) & (totals > 0)
+        if (frame[["n", "total"]] == frame[["n", "total"]].round()).all(axis=None):
+            frame = frame.astype({"n": int, "total": int})
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def controls_table(shares: pd.DataFrame) -> pd.DataFrame:
+    """Return the shares of the control samples with their 95 % Wilson intervals (cells as units: one person each)."""
+    controls = shares[shares["is_control"] & (shares["total"] > 0)]
+    low, high = proportion_confint(controls["n"], controls["total"], method="wilson")
+    columns = ["site", "batch", "annotator", "denominator", "cell_type", "donor_id", "n", "total", "share"]
+    return controls[columns].assign(ci_low=low, ci_high=high).reset_index(drop=True)
+
+
+def design_table(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return donors, samples and cells by population, site and batch, and what each population is aliased with."""
+    keys = ["population", "site", "batch"]
+    table = samples.groupby(keys, dropna=False, sort=True).agg(
+        n_donors=("donor_id", "nunique"), n_samples=("sample_id", "size"), n_cells=("n_cells", "sum")
+    )
+    table = table.reset_index().astype({"n_cells": int})
+    words = {}
+    for population in table["population"].unique():
+        text = describe_level(population, (samples["population"] == population).to_numpy(), samples)
+        words[population] = text if " = " in text or "no site" in text else None
+    return table.assign(aliased_with=table["population"].map(words))

@@ -1,0 +1,169 @@
+"""Design matrices: what they span, and which contrasts they can estimate."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula
+from formulaic.errors import FormulaicError
+
+from aida_tools.compare.contrasts import REST, Contrast
+from aida_tools.compare.formula import TRANSFORMS, ParsedFormula
+from aida_tools.errors import AidaError
+
+#: A column whose part outside the others is below this share of its length counts as aliased.
+TOLERANCE = 1e-8
+
+
+def independent_columns(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the columns that are not combinations of those before them.
+
+    Parameters
+    ----------
+    matrix
+        Shape (n, p).
+
+    Returns
+    -------
+    kept
+        Indices of the independent columns, shape (rank,), in order.
+    null
+        One column per aliased column: the combination of all columns that is zero, shape (p, p - rank).
+    """
+    n, p = matrix.shape
+    length = np.linalg.norm(matrix, axis=0)
+    basis = np.empty((n, min(n, p)))
+    kept: list[int] = []
+    for j in range(p):
+        column = matrix[:, j]
+        residual = column.copy()
+        for _ in range(2):  # Once more against rounding.
+            residual -= basis[:, : len(kept)] @ (basis[:, : len(kept)].T @ residual)
+        size = np.linalg.norm(residual)
+        if len(kept) < min(n, p) and size > TOLERANCE * max(length[j], 1e-300):
+            basis[:, len(kept)] = residual / size
+            kept.append(j)
+    aliased = [j for j in range(p) if j not in kept]
+    null = np.zeros((p, len(aliased)))
+    if aliased:
+        null[kept] = -np.linalg.lstsq(matrix[:, kept], matrix[:, aliased], rcond=None)[0]
+        null[aliased, np.arange(len(aliased))] = 1
+    return np.array(kept, dtype=int), null
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A design matrix over the samples, reduced to independent columns for fitting.
+
+    Attributes
+    ----------
+    matrix
+        The independent columns, shape (n, rank).
+    names
+        Their names, as the formula library gives them.
+    aliased
+        Names of the columns left out because they are combinations of others. A contrast that would need
+        them is not estimable; any other is the same whichever of them is left out.
+    full
+        All columns, shape (n, p).
+    """
+
+    matrix: np.ndarray
+    names: list[str]
+    aliased: list[str]
+    full: np.ndarray
+    _all_names: list[str]
+    _kept: np.ndarray
+    _null: np.ndarray
+    _spec: Any
+    _data: pd.DataFrame
+
+    def rows_at(self, **values: Any) -> np.ndarray:
+        """Return the independent columns with some variables set to one value for all samples, shape (n, rank)."""
+        return self._rows(values)[:, self._kept]
+
+    def _rows(self, values: dict[str, Any]) -> np.ndarray:
+        return np.asarray(self._spec.get_model_matrix(self._data.assign(**values), context=TRANSFORMS), dtype=float)
+
+    def sides(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:
+        """Return the design rows of both sides of a contrast for every sample, each of shape (n, p), all columns."""
+        if contrast.a:
+            return self._rows({contrast.column: contrast.a}), self._rows({contrast.column: contrast.b})
+        column = self._data[contrast.column]
+        return self._rows({contrast.column: column + 0.5}), self._rows({contrast.column: column - 0.5})
+
+    def vector(self, contrast: Contrast) -> np.ndarray:
+        """Return the contrast as weights on all columns: the mean difference of its sides, shape (p,).
+
+        With interactions this is the difference averaged over the samples at hand; for a number it is the
+        mean slope over one unit.
+        """
+        a, b = self.sides(contrast)
+        return (a - b).mean(axis=0)
+
+    def estimable(self, vector: np.ndarray) -> bool:
+        """Tell whether the data fix the value of a contrast (it is orthogonal to the null space)."""
+        return bool(np.all(np.abs(vector @ self._null) <= TOLERANCE * max(1.0, np.abs(vector).max())))
+
+    def reduce(self, vector: np.ndarray) -> np.ndarray:
+        """Return the weights on the independent columns only, shape (rank,)."""
+        return vector[self._kept]
+
+    def why_not(self, vector: np.ndarray) -> str:
+        """Say in words which terms a contrast that is not estimable is confounded with."""
+        involved = np.abs(self._null[:, np.abs(vector @ self._null) > TOLERANCE]).max(axis=1) > TOLERANCE
+        names = [readable(name) for name, on in zip(self._all_names, involved, strict=True) if on]
+        listed = ", ".join(n for n in names if n != "Intercept")
+        return f"the design is singular here: {listed} cannot be told apart"
+
+    def spans(self, columns: np.ndarray) -> bool:
+        """Tell whether the given columns, shape (n, m), are combinations of the design's."""
+        if not columns.shape[1]:
+            return True
+        fitted = self.matrix @ np.linalg.lstsq(self.matrix, columns, rcond=None)[0]
+        return bool(np.abs(columns - fitted).max() < 1e-6)
+
+
+def readable(name: str) -> str:
+    """Turn a column name such as `site[T.KR]` into words: `site KR`."""
+    return re.sub(r"\[(?:T\.)?([^\]]*)\]", r" \1", name)
+
+
+def build_design(formula: ParsedFormula, samples: pd.DataFrame) -> Design:
+    """Evaluate a formula over the samples.
+
+    Parameters
+    ----------
+    formula
+        A checked formula.
+    samples
+        Complete cases of its columns, n rows.
+
+    Raises
+    ------
+    AidaError
+        If a transform cannot be computed (such as a spline of a text column).
+    """
+    data = samples[list(formula.variables)].reset_index(drop=True)
+    try:
+        matrix = Formula(formula.text).get_model_matrix(data, context=TRANSFORMS, na_action="raise")
+    except (FormulaicError, ValueError, TypeError) as error:
+        msg = f"--formula '{formula.text}': cannot be evaluated on the samples ({' '.join(str(error).split())[:160]})."
+        raise AidaError(msg) from error
+    full = np.asarray(matrix, dtype=float)
+    if not np.isfinite(full).all():
+        bad = matrix.columns[~np.isfinite(full).all(axis=0)][0]
+        raise AidaError(f"--formula '{formula.text}': term '{readable(bad)}' gives values that are not finite.")
+    kept, null = independent_columns(full)
+    names = [str(c) for c in matrix.columns]
+    aliased = [names[j] for j in range(len(names)) if j not in kept]
+    return Design(full[:, kept], [names[j] for j in kept], aliased, full, names, kept, null, matrix.model_spec, data)
+
+
+def dummy_samples(samples: pd.DataFrame, column: str, level: str) -> pd.DataFrame:
+    """Return the samples with a column reduced to one level and `rest`, as the reference study's 0/1 dummies."""
+    return samples.assign(**{column: samples[column].where(samples[column] == level, REST)})

@@ -1,0 +1,223 @@
+"""From fits to rows: every contrast of every cell type, with its status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from aida_tools.compare.contrasts import Contrast
+from aida_tools.compare.design import Design, build_design, dummy_samples
+from aida_tools.compare.fit import Data, Fit
+from aida_tools.compare.formula import ParsedFormula
+from aida_tools.compare.models import Model, mean_share
+from aida_tools.compare.omnibus import Hypothesis, hypotheses
+from aida_tools.compare.prepare import Denominator
+from aida_tools.compare.sites import SiteModel, Standing, side_masks, standing
+
+#: A side of a contrast needs this many samples.
+MIN_SAMPLES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A contrast placed in its design: everything about it that no count decides.
+
+    Attributes
+    ----------
+    contrast
+        What is asked.
+    on_a, on_b
+        The samples of either side, each of shape (n,).
+    vector
+        Weights on the design's independent columns, shape (rank,).
+    rows_a, rows_b
+        Design rows of every sample as if it were on that side, each of shape (n, rank); None for a number.
+    standing
+        Status and alias; `too-few` where a side has not enough samples.
+    note
+        Why there can be no estimate, if so.
+    n_batches
+        Batches of both sides.
+    """
+
+    contrast: Contrast
+    on_a: np.ndarray
+    on_b: np.ndarray
+    vector: np.ndarray
+    rows_a: np.ndarray | None
+    rows_b: np.ndarray | None
+    standing: Standing
+    note: str
+    n_batches: int
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """The samples of one denominator with one design, and the contrasts to take from it."""
+
+    denominator: Denominator
+    samples: pd.DataFrame
+    design: Design
+    groups: np.ndarray | None
+    questions: list[Question]
+    hypotheses: list[Hypothesis]
+
+    @cached_property
+    def residual_df(self) -> int:
+        """Samples less independent columns."""
+        return len(self.samples) - self.design.matrix.shape[1]
+
+    @property
+    def answerable(self) -> bool:
+        """Whether any contrast can be estimated."""
+        statuses = {q.standing.status for q in self.questions}
+        return self.residual_df > 0 and bool(statuses & {"within-site", "between-site"})
+
+    def data(self, *, robust: bool) -> Data:
+        """Return what the models are given."""
+        d = self.denominator
+        return Data(d.counts, d.totals, self.design.matrix, self.groups, robust)
+
+
+def batch_codes(samples: pd.DataFrame) -> np.ndarray | None:
+    """Return the batches as codes, shape (n,); a sample without one is a batch of its own; None if none has one."""
+    if samples["batch"].isna().all():
+        return None
+    return pd.factorize(samples["batch"].fillna("sample " + samples["sample_id"]), sort=True)[0]
+
+
+def ask(contrast: Contrast, design: Design, sites: SiteModel, samples: pd.DataFrame) -> Question:
+    """Place a contrast in a design."""
+    on_a, on_b = side_masks(contrast, samples)
+    n_batches = int(samples.loc[on_a | on_b, "batch"].nunique())
+    few = []
+    for level, on in ((contrast.a, on_a), (contrast.b, on_b)):
+        if contrast.a and on.sum() < MIN_SAMPLES:
+            few.append(f"{level} has {on.sum() or 'no'} sample{'' if on.sum() == 1 else 's'} after the filters")
+    if few:
+        note = f"{' and '.join(few)}; a comparison needs {MIN_SAMPLES} on each side"
+        nothing = np.zeros(design.matrix.shape[1])
+        return Question(contrast, on_a, on_b, nothing, None, None, Standing("too-few", ""), note, n_batches)
+    rows_a, rows_b = design.sides(contrast)
+    vector = (rows_a - rows_b).mean(axis=0)
+    status = standing(contrast, vector, design, sites, samples)
+    note = status.aliased_with if status.status == "not-estimable" else ""
+    at_a, at_b = (design.reduce(rows.T).T if contrast.a else None for rows in (rows_a, rows_b))
+    return Question(contrast, on_a, on_b, design.reduce(vector), at_a, at_b, status, note, n_batches)
+
+
+def make_settings(
+    denominator: Denominator, samples: pd.DataFrame, formula: ParsedFormula, contrasts: list[Contrast]
+) -> list[Setting]:
+    """Build the designs that the contrasts of one denominator need: the formula's, and one for each one-vs-rest.
+
+    Parameters
+    ----------
+    denominator
+        Counts of n samples.
+    samples
+        The n samples; those without a cell of the denominator are left out here.
+    formula, contrasts
+        The model's right side and what is asked of it.
+    """
+    some = denominator.totals > 0
+    samples = samples[some].reset_index(drop=True)
+    d = denominator
+    present = Denominator(d.annotator, d.name, d.types, d.counts[some], d.totals[some])
+    settings = []
+    for refit in dict.fromkeys(c.refit for c in contrasts):
+        frame = samples if refit is None else dummy_samples(samples, *refit)
+        design = build_design(formula, frame)
+        sites = SiteModel(design, frame)
+        questions = [ask(c, design, sites, frame) for c in contrasts if c.refit == refit]
+        tests = hypotheses(design, sites, frame) if refit is None and "population" in formula.variables else []
+        settings.append(Setting(present, frame, design, batch_codes(frame), questions, tests))
+    return settings
+
+
+def _separation(question: Question, counts: np.ndarray, totals: np.ndarray) -> str:
+    """Say which side of a contrast has no cell of the type, or no other, so that its odds ratio is not finite."""
+    for level, on in ((question.contrast.a, question.on_a), (question.contrast.b, question.on_b)):
+        if on.any() and counts[on].sum() == 0:
+            return f"separated: none of the {on.sum()} samples of {level or 'the cohort'} has a cell of this type"
+        if on.any() and (counts[on] == totals[on]).all():
+            return f"separated: all cells of the {on.sum()} samples of {level or 'the cohort'} are of this type"
+    return ""
+
+
+def _obstacle(setting: Setting, question: Question, model: Model, fit: Fit, counts: np.ndarray) -> tuple[str, str]:
+    """Return the status and the reason of a row without an estimate, or two empty strings."""
+    if question.standing.status in ("too-few", "not-estimable"):
+        return question.standing.status, question.note
+    if setting.residual_df < 1:
+        n, p = setting.design.matrix.shape
+        return "too-few", f"{n} samples for {p} coefficients leave nothing to judge the variation by"
+    if counts.sum() == 0:
+        return "too-few", "no sample has a cell of this type"
+    if model.drops_zeros:
+        for level, on in ((question.contrast.a, question.on_a), (question.contrast.b, question.on_b)):
+            left = int((on & (counts > 0)).sum())
+            if on.any() and left < MIN_SAMPLES:
+                return "too-few", f"only {left} samples of {level or 'the cohort'} have a cell of this type"
+    if model.separates and (why := _separation(question, counts, setting.denominator.totals)):
+        return "not-converged", why
+    if not fit.converged:
+        return fit.status, fit.message
+    estimate = fit.contrast(question.vector)
+    if not (np.isfinite(estimate.value) and estimate.std_error > 0):
+        return "not-converged", "the fit gave no finite standard error"
+    if not estimate.df > 0:
+        return "too-few", "no degrees of freedom are left for the standard error"
+    return "", ""
+
+
+def numbers(fit: Fit, vector: np.ndarray) -> dict[str, float]:
+    """Return estimate, standard error, t test and 95 % interval of a contrast."""
+    value, error, df = fit.contrast(vector)
+    statistic = value / error
+    half = float(stats.t.ppf(0.975, df)) * error
+    return {
+        "estimate": value,
+        "std_error": error,
+        "statistic": statistic,
+        "df": df,
+        "p_value": float(2 * stats.t.sf(abs(statistic), df)),
+        "ci_low": value - half,
+        "ci_high": value + half,
+    }
+
+
+def row(setting: Setting, question: Question, name: str, model: Model, fit: Fit, k: int) -> dict[str, Any]:
+    """Return the row of one contrast of cell type k under one model, without its cohort and q-value."""
+    d, contrast = setting.denominator, question.contrast
+    counts = d.counts[:, k]
+    sides = question.on_a | question.on_b
+    status, why = _obstacle(setting, question, model, fit, counts)
+    out: dict[str, Any] = {
+        "annotator": d.annotator,
+        "cell_type": d.types[k],
+        "denominator": d.name,
+        "model": name,
+        "contrast": str(contrast),
+        "status": status or question.standing.status,
+        "aliased_with": question.standing.aliased_with or None,
+        "n_samples_a": int(question.on_a.sum()),
+        "n_samples_b": int(question.on_b.sum()) if contrast.a else None,
+        "n_batches": question.n_batches,
+        "n_zero": int((counts[sides] == 0).sum()),
+        "note": why or fit.message or None,
+        "_column": contrast.column,
+        "_kind": contrast.kind,
+    }
+    if status:
+        return out
+    out |= numbers(fit, question.vector)
+    if question.rows_a is not None and question.rows_b is not None:
+        out["share_a"] = mean_share(model.link, question.rows_a @ fit.coef, fit.group_sd)
+        out["share_b"] = mean_share(model.link, question.rows_b @ fit.coef, fit.group_sd)
+    return out

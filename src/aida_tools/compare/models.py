@@ -1,0 +1,103 @@
+"""The models: what each is called, how its numbers are to be read, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from aida_tools.compare.betabinomial import fit_betabinomial, fit_mixed, hermite
+from aida_tools.compare.fit import Data, Fit
+from aida_tools.compare.ols import fit_log10
+from aida_tools.compare.propeller import fit_asin, fit_logit
+from aida_tools.compare.quasibinomial import fit_quasibinomial
+
+Link = Literal["logit", "log10", "asin"]
+
+
+class Model(NamedTuple):
+    """A model of shares.
+
+    Attributes
+    ----------
+    fit
+        Takes the cell types of a denominator, returns one fit a type.
+    link
+        Scale of its coefficients.
+    unit
+        How to read `estimate`.
+    drops_zeros
+        Whether samples without a cell of the type are left out of its model.
+    separates
+        Whether a side of a contrast without a cell has no finite estimate.
+    reference
+        Source of the method.
+    """
+
+    fit: Callable[[Data], list[Fit]]
+    link: Link
+    unit: str
+    drops_zeros: bool
+    separates: bool
+    reference: str
+
+
+_LOG_ODDS = "natural logarithm of the odds ratio"
+
+#: Name -> model; the first is the primary one.
+MODELS: dict[str, Model] = {
+    "betabinomial-mixed": Model(
+        fit_mixed, "logit", _LOG_ODDS, False, True,
+        "Beta-binomial with a normal batch intercept, adaptive Gauss-Hermite; Brooks et al. 2017 (glmmTMB), "
+        "doi 10.32614/RJ-2017-066",
+    ),
+    "betabinomial": Model(
+        fit_betabinomial, "logit", _LOG_ODDS, False, True,
+        "Beta-binomial maximum likelihood; Crowder 1978, doi 10.2307/2346223",
+    ),
+    "quasibinomial": Model(
+        fit_quasibinomial, "logit", _LOG_ODDS, False, True,
+        "McCullagh and Nelder, Generalized Linear Models, 2nd ed., section 4.5",
+    ),
+    "propeller-logit": Model(
+        fit_logit, "logit", _LOG_ODDS + ", of shares with half a cell added", False, False,
+        "Phipson et al. 2022, doi 10.1093/bioinformatics/btac582",
+    ),
+    "propeller-asin": Model(
+        fit_asin, "asin", "difference of arcsin(sqrt(share)), radians", False, False,
+        "Phipson et al. 2022, doi 10.1093/bioinformatics/btac582",
+    ),
+    "log10-ols": Model(
+        fit_log10, "log10", "log10 of the ratio of shares", True, False,
+        "Kock et al. 2025, doi 10.1016/j.cell.2025.02.017: lm(log10(Proportion) ~ ...), zeros dropped",
+    ),
+}  # fmt: skip
+
+
+def mean_share(link: Link, eta: np.ndarray, group_sd: float = 0.0) -> float:
+    """Average the shares that linear predictors stand for (g-computation).
+
+    Parameters
+    ----------
+    link
+        Scale of `eta`.
+    eta
+        Linear predictor of every sample with the factor of interest set to one level, shape (n,).
+    group_sd
+        Standard deviation of a normal batch intercept to average over.
+
+    Returns
+    -------
+    The standardised share, 0 to 1.
+    """
+    if link == "log10":
+        return float(np.clip(10.0**eta, 0, 1).mean())
+    if link == "asin":
+        return float((np.sin(np.clip(eta, 0, np.pi / 2)) ** 2).mean())
+    if not group_sd:
+        return float(special.expit(eta).mean())
+    z, log_weight = hermite(9)
+    weight = np.exp(log_weight - z**2) / np.sqrt(np.pi)
+    return float((special.expit(eta[:, None] + np.sqrt(2) * group_sd * z) @ weight).mean())

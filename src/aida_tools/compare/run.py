@@ -1,0 +1,293 @@
+"""The runner of `aida-tools compare`: two tables in, estimates with their statuses out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from aida_tools.compare.adjust import adjust
+from aida_tools.compare.contrasts import Contrast, all_pairs, one_vs_rest, parse_contrast
+from aida_tools.compare.describe import controls_table, design_table, shares_table
+from aida_tools.compare.estimate import Setting, make_settings, row
+from aida_tools.compare.fit import failed
+from aida_tools.compare.formula import ParsedFormula, parse_formula
+from aida_tools.compare.models import MODELS
+from aida_tools.compare.omnibus import TEST_COLUMNS, omnibus_rows
+from aida_tools.compare.prepare import Denominator, Selection, make_denominator, parse_denominators, select_samples
+from aida_tools.config import load_cohort
+from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.files import staged, write_json
+from aida_tools.tables import (
+    ESTIMATE_COLUMNS,
+    check_counts_match_samples,
+    read_counts,
+    read_denominators,
+    read_samples,
+    write_tsv,
+)
+
+FOCUS = "Treg"
+#: Columns whose levels are never compared on their own account.
+_STRUCTURE = ("population", "donor_id", "site", "batch", "sample_id")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compare and how; see `aida-tools compare --help`."""
+
+    models: tuple[str, ...] = ()
+    formula: str = "~ population + age + sex"
+    contrasts: tuple[str, ...] = ()
+    one_vs_rest: bool = False
+    denominators: tuple[str, ...] = ()
+    focus: str | None = None
+    batch: str = "batch"
+    site: str = "site"
+    min_cells: int = 0
+    robust: bool = True
+    seed: int = 1
+    exclude_populations: tuple[str, ...] = ()
+    primary_denominator: str | None = None
+    primary_annotator: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    samples: pd.DataFrame
+    counts: dict[str, pd.DataFrame]
+    sets: pd.DataFrame | None
+
+
+def _read(counts_path: Path, samples_path: Path, denominators_path: Path | None, options: Options) -> _Inputs:
+    """Read the tables, fill `n_cells`, and put the chosen columns in the place of site and batch."""
+    samples, counts = read_samples(samples_path), read_counts(counts_path)
+    check_counts_match_samples(counts, samples, counts_path, samples_path)
+    for role, column in (("site", options.site), ("batch", options.batch)):
+        if column not in samples.columns:
+            raise AidaError(
+                f"--{role} {column}: {samples_path} has no such column. {did_you_mean(column, samples.columns)}"
+            )
+        values = samples[column]
+        samples[role] = values.astype(str).where(values.notna(), None)
+    wide = {}
+    for annotator, table in counts.groupby("annotator", sort=False):
+        pivoted = table.pivot(index="sample_id", columns="cell_type", values="n_cells")
+        types = list(dict.fromkeys(table["cell_type"]))
+        # A sample without a row of a type has no cell of it: absent rows are zeros.
+        wide[str(annotator)] = pivoted.reindex(samples["sample_id"])[types].fillna(0.0)
+    counted = pd.concat([table.sum(axis=1) for table in wide.values()], axis=1).max(axis=1).to_numpy()
+    samples["n_cells"] = samples["n_cells"].fillna(pd.Series(counted))
+    return _Inputs(samples, wide, None if denominators_path is None else read_denominators(denominators_path))
+
+
+def _denominators(inputs: _Inputs, options: Options) -> list[Denominator]:
+    """Return every denominator under every annotator, over all samples; the primary one first."""
+    wanted = parse_denominators(options.denominators, inputs.sets)
+    n_cells = inputs.samples["n_cells"]
+    out = []
+    for annotator, counts in inputs.counts.items():
+        for name, types in wanted.items():
+            members = types
+            if members is None and name != "all" and inputs.sets is not None:
+                rows = inputs.sets[(inputs.sets["denominator"] == name) & (inputs.sets["annotator"] == annotator)]
+                members = list(rows["cell_type"])
+                if not members:
+                    continue
+            out.append(make_denominator(name, members, annotator, counts, n_cells))
+    return out
+
+
+def _first(option: str, wanted: str | None, known: Iterable[str]) -> str:
+    names = list(dict.fromkeys(known))
+    if wanted is not None and wanted not in names:
+        raise AidaError(f"{option} {wanted}: there is no such name. {did_you_mean(wanted, names)}")
+    return wanted or names[0]
+
+
+def _focus(options: Options, denominators: list[Denominator]) -> str | None:
+    types = [t for d in denominators for t in d.types]
+    if options.focus is None:
+        return FOCUS if FOCUS in types else None
+    if options.focus not in types:
+        raise AidaError(f"--focus {options.focus}: no such cell_type is counted. {did_you_mean(options.focus, types)}")
+    return options.focus
+
+
+def _contrasts(formula: ParsedFormula, selection: Selection, samples: pd.DataFrame, options: Options) -> list[Contrast]:
+    """Return the contrasts asked for; by default all pairs of populations and the covariates of the formula."""
+    kept = selection.samples
+    out = [parse_contrast(text, formula, samples) for text in options.contrasts]
+    populations = sorted(kept["population"].unique())
+    if not options.contrasts:
+        if "population" not in formula.variables:
+            msg = f"--formula '{formula.text}' has no 'population' to compare; add it, or name each --contrast."
+            raise AidaError(msg)
+        out = all_pairs("population", populations)
+        for column in selection.formula.variables:
+            if column in _STRUCTURE:
+                continue
+            levels = sorted(kept[column].unique())
+            if pd.api.types.is_numeric_dtype(kept[column]):
+                out.append(Contrast(column))
+            elif len(levels) == 2:
+                out.append(Contrast(column, levels[1], levels[0]))
+    if options.one_vs_rest and "population" in formula.variables:
+        out += one_vs_rest("population", populations)
+    return list(dict.fromkeys(out))
+
+
+def _fit_all(settings: list[Setting], models: list[str], *, robust: bool) -> tuple[list[dict], list[dict]]:
+    """Fit every model in every setting; return the rows of the estimates and of the omnibus tests."""
+    tasks = [(setting, name) for name in models for setting in settings]
+
+    def one(task: tuple[Setting, str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        setting, name = task
+        d, model = setting.denominator, MODELS[name]
+        if setting.answerable:
+            fits = model.fit(setting.data(robust=robust))
+        else:
+            fits = [failed(setting.design.matrix.shape[1], "too few samples", "too-few")] * len(d.types)
+        estimates = [row(setting, q, name, model, fit, k) for k, fit in enumerate(fits) for q in setting.questions]
+        return estimates, omnibus_rows(setting.hypotheses, d.annotator, d.name, d.types, name, fits)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = list(tqdm(pool.map(one, tasks), total=len(tasks), desc="models", unit="fit", disable=None, leave=False))
+    return [r for rows, _ in done for r in rows], [r for _, rows in done for r in rows]
+
+
+def _settings(
+    inputs: _Inputs, formula: ParsedFormula, selection: Selection, denominators: list[Denominator], options: Options
+) -> tuple[list[Setting], pd.DataFrame]:
+    """Return the settings of every denominator, and the samples left out with their reasons."""
+    contrasts = _contrasts(formula, selection, inputs.samples, options)
+    settings, excluded = [], [selection.excluded]
+    kept = inputs.samples["sample_id"].isin(selection.samples["sample_id"]).to_numpy()
+    for d in denominators:
+        here = Denominator(d.annotator, d.name, d.types, d.counts[kept], d.totals[kept])
+        empty = selection.samples.loc[here.totals == 0, ["sample_id", "donor_id", "population"]]
+        excluded.append(empty.assign(reason=f"no cell of denominator {d.name} (annotator {d.annotator})"))
+        if (here.totals > 0).any():
+            settings += make_settings(here, selection.samples, selection.formula, contrasts)
+    return settings, pd.concat(excluded, ignore_index=True)
+
+
+def _estimates_table(rows: list[dict[str, Any]], cohort: str, focus: str | None) -> pd.DataFrame:
+    """Return the rows as the contract's table, with the q-values of their families."""
+    table = pd.DataFrame(rows, columns=[*ESTIMATE_COLUMNS, "_column", "_kind"]).assign(cohort=cohort)
+    table["q_value"] = adjust(table, focus)
+    whole = [c for c in ESTIMATE_COLUMNS if c.startswith("n_")]
+    return table[list(ESTIMATE_COLUMNS)].astype(dict.fromkeys(whole, "Int64"))
+
+
+def _cohort(path: Path | None, counts_path: Path) -> dict[str, Any]:
+    """Return what the cohort file says of itself."""
+    if path is None:
+        return {"name": "cohort", "title": counts_path.stem, "synthetic": False, "citation": "", "licence": ""}
+    config = load_cohort(path)
+    return {key: getattr(config, key) for key in ("name", "title", "synthetic", "citation", "licence")}
+
+
+def _totals(samples: pd.DataFrame) -> dict[str, int]:
+    return {
+        "samples": len(samples),
+        "donors": int(samples["donor_id"].nunique()),
+        "cells": int(samples["n_cells"].sum()),
+    }
+
+
+def compare(
+    counts_path: Path,
+    samples_path: Path,
+    out: Path,
+    *,
+    options: Options | None = None,
+    denominators_path: Path | None = None,
+    cohort_path: Path | None = None,
+) -> pd.DataFrame:
+    """Compare the shares of cell types between populations and write the tables of the contract.
+
+    Parameters
+    ----------
+    counts_path, samples_path
+        `counts.tsv` and `samples.tsv`.
+    out
+        Folder for `estimates.tsv`, `shares.tsv`, `design.tsv`, `controls.tsv`, `excluded.tsv`, `tests.tsv` and
+        `compare.json`.
+    options
+        What to compare and how.
+    denominators_path
+        `denominators.tsv`: sets of types; `all` is always there.
+    cohort_path
+        A cohort file, for its name and title.
+
+    Returns
+    -------
+    The estimates.
+
+    Raises
+    ------
+    AidaError
+        For input that cannot be used; nothing is written then.
+    """
+    options = options or Options()
+    for name in options.models:
+        if name not in MODELS:
+            raise AidaError(f"--model {name}: there is no such model. {did_you_mean(name, MODELS)}")
+    cohort = _cohort(cohort_path, counts_path)
+    inputs = _read(counts_path, samples_path, denominators_path, options)
+    formula = parse_formula(options.formula, inputs.samples.columns)
+    denominators = _denominators(inputs, options)
+    focus = _focus(options, denominators)
+    primary = {
+        "annotator": _first("--primary-annotator", options.primary_annotator, inputs.counts),
+        "denominator": _first("--primary-denominator", options.primary_denominator, (d.name for d in denominators)),
+    }
+    selection = select_samples(
+        inputs.samples, formula, min_cells=options.min_cells, exclude_populations=options.exclude_populations
+    )
+    settings, excluded = _settings(inputs, formula, selection, denominators, options)
+    models = list(options.models or MODELS)
+    rows, tests = _fit_all(settings, models, robust=options.robust)
+    estimates = _estimates_table(rows, cohort["name"], focus)
+    shares = shares_table(denominators, inputs.samples, set(selection.samples["sample_id"]))
+    record = {
+        "cohort": cohort,
+        "focus": focus,
+        **primary,
+        "model": models[0],
+        "annotators": list(inputs.counts),
+        "denominators": {
+            d.name: None if d.name == "all" else d.types for d in denominators if d.annotator == primary["annotator"]
+        },
+        "models": models,
+        "formula": selection.formula.text,
+        "formula_given": options.formula,
+        "dropped_terms": selection.dropped_terms,
+        "aliased_columns": sorted({name for s in settings for name in s.design.aliased}),
+        "seed": options.seed,
+        "min_cells": options.min_cells,
+        "robust": options.robust,
+        "exclude_populations": list(options.exclude_populations),
+        "before": _totals(inputs.samples),
+        "after": _totals(selection.samples),
+        "excluded": {str(k): int(v) for k, v in excluded["reason"].value_counts().items()},
+        "units": {name: MODELS[name].unit for name in models},
+        "references": {name: MODELS[name].reference for name in models},
+    }
+    paths = [p for p in (counts_path, samples_path, denominators_path, cohort_path) if p is not None]
+    with staged(out, step="compare", inputs=paths, config=asdict(options), seed=options.seed) as folder:
+        write_tsv(estimates, folder / "estimates.tsv")
+        write_tsv(shares, folder / "shares.tsv")
+        write_tsv(design_table(selection.samples), folder / "design.tsv")
+        write_tsv(controls_table(shares), folder / "controls.tsv")
+        write_tsv(excluded, folder / "excluded.tsv")
+        write_tsv(pd.DataFrame(tests, columns=list(TEST_COLUMNS)), folder / "tests.tsv")
+        write_json(folder / "compare.json", record)
+    return estimates
