@@ -1,0 +1,127 @@
+"""From cells and their scan to `labels.parquet` and `sets.tsv`, one folder an annotator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aida_tools.annotate.labels import map_labels, read_label_map
+from aida_tools.cohort.labels import resolve_labels
+from aida_tools.config import load_cohort
+from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.files import staged
+from aida_tools.scan.run import SCAN
+from aida_tools.tables import read_cells, write_parquet, write_tsv
+
+AUTHOR = "author"
+LABELS, SETS = "labels.parquet", "sets.tsv"
+
+
+def from_author(cells_path: Path, cohort_path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take the authors' labels as the cohort file says they are counted.
+
+    Returns
+    -------
+    Table `cell_id, cell_type, label, probability, margin` (the last two missing) and table
+    `denominator, cell_type`.
+
+    Raises
+    ------
+    AidaError
+        If the cohort has no labels, or its file names one that is not there.
+    """
+    cells = read_cells(cells_path, columns=["cell_id", "author_label", "cell_type_id"])
+    label = cells["author_label"].astype(object)
+    if label.isna().all():
+        label = cells["cell_type_id"].astype(object)
+    if label.isna().all():
+        msg = (
+            f"{cohort_path}: the cells of this cohort have no labels, so there is nothing for the annotator 'author' "
+            "to take. Name the obs column under 'labels.column', or choose another annotator, such as gate."
+        )
+        raise AidaError(msg)
+    labels = load_cohort(cohort_path).labels
+    cell_type, sets = resolve_labels(labels, cells["author_label"], cells["cell_type_id"], str(cohort_path))
+    table = pd.DataFrame({"cell_id": cells["cell_id"], "cell_type": cell_type, "label": label.astype("category")})
+    rows = [(name, member) for name, members in sets.items() for member in members]
+    return table.assign(probability=np.nan, margin=np.nan), pd.DataFrame(rows, columns=["denominator", "cell_type"])
+
+
+def from_scan(
+    cells_path: Path, scan_path: Path, annotator: str, label_map_path: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take what the scan said of every cell and count it as the label map says.
+
+    Returns
+    -------
+    As `from_author`.
+
+    Raises
+    ------
+    AidaError
+        If the scan is of other cells, lacks the annotator, or gave labels the map does not have.
+    """
+    import pyarrow.parquet as pq
+
+    cells = read_cells(cells_path, columns=["cell_id"])
+    known = [c.removesuffix(":label") for c in pq.read_schema(scan_path).names if c.endswith(":label")]
+    if annotator not in known:
+        msg = f"{scan_path}: no labels by annotator '{annotator}'. {did_you_mean(annotator, [AUTHOR, *known])}"
+        raise AidaError(msg)
+    fields = ("label", "probability", "margin")
+    scan = pd.read_parquet(scan_path, columns=["cell_id", *[f"{annotator}:{f}" for f in fields]])
+    scan.columns = pd.Index(["cell_id", *fields])
+    if len(scan) != len(cells) or not (scan["cell_id"].to_numpy() == cells["cell_id"].to_numpy()).all():
+        msg = (
+            f"{scan_path}: its {len(scan)} cells are not the {len(cells)} cells of {cells_path}, in the same order. "
+            "Make both from the same fetch."
+        )
+        raise AidaError(msg)
+    cell_type, sets = map_labels(scan["label"], read_label_map(label_map_path), label_map_path)
+    return scan.assign(cell_type=cell_type)[["cell_id", "cell_type", *fields]], sets
+
+
+def annotate(
+    cohort_path: Path, cells_path: Path, scan_path: Path | None, annotator: str, out: Path, *, label_map: Path | None
+) -> None:
+    """Write one annotator's `labels.parquet` and `sets.tsv`.
+
+    Parameters
+    ----------
+    cohort_path
+        The cohort file.
+    cells_path, scan_path
+        `cells.parquet` and `scan.parquet`, or their folders. `author` needs no scan.
+    annotator
+        `author`, `gate`, or the name of a model the scan was given.
+    out
+        Folder for the results; its name is the annotator's name in the tables of counts.
+    label_map
+        Table that says what each label is counted as.
+
+    Raises
+    ------
+    AidaError
+        If an input is missing or wrong.
+    """
+    cells_path = cells_path / "cells.parquet" if cells_path.is_dir() else cells_path
+    inputs = [cohort_path, cells_path]
+    if annotator == AUTHOR:
+        labels, sets = from_author(cells_path, cohort_path)
+    else:
+        if scan_path is None:
+            msg = f"annotator '{annotator}' needs the folder of `aida-tools scan` as third argument."
+            raise AidaError(msg)
+        scan_path = scan_path / SCAN if scan_path.is_dir() else scan_path
+        if not scan_path.exists():
+            msg = f"{scan_path}: there is no such file. Run `aida-tools scan` first."
+            raise AidaError(msg)
+        label_map = label_map or Path("config/annotators") / f"{annotator}.labels.tsv"
+        labels, sets = from_scan(cells_path, scan_path, annotator, label_map)
+        inputs += [scan_path, label_map]
+    sets.insert(1, "annotator", annotator)
+    with staged(out, step="annotate", inputs=inputs, config={"annotator": annotator}) as staging:
+        write_parquet(labels, staging / LABELS)
+        write_tsv(sets, staging / SETS)

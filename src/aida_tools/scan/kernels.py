@@ -1,0 +1,111 @@
+"""Arithmetic on one block of a cells x genes count matrix in CSR form. Everything here releases the GIL.
+
+Each cell is worked on by itself, its entries in order of gene: no result depends on the size of the blocks,
+the number of threads, or the other cells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+#: What `check_block` found.
+FINE, NOT_CANONICAL, NOT_A_COUNT, BAD_INDEX = 0, 1, 2, 3
+
+#: Counts of one gene in one cell above this are refused: they would overflow the sums.
+MAX_COUNT = 2**31 - 1
+
+
+@njit(nogil=True, cache=True)
+def check_block(indptr: Any, indices: Any, data: Any, n_genes: int) -> tuple[int, int]:
+    """Check that a block holds counts in canonical form.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        CSR block: arrays of shape (n_cells + 1,), (n_entries,), (n_entries,).
+    n_genes
+        Number of columns.
+
+    Returns
+    -------
+    What was found and at which entry. `NOT_A_COUNT` (negative, fractional, not finite or above
+    `MAX_COUNT`) and `BAD_INDEX` (a column outside the matrix) are errors; `NOT_CANONICAL` (a cell's genes
+    unsorted or repeated) must be mended by summing duplicates before any other kernel sees the block.
+    """
+    verdict, where = FINE, -1
+    for cell in range(len(indptr) - 1):
+        previous = -1
+        for p in range(indptr[cell], indptr[cell + 1]):
+            gene = indices[p]
+            if gene < 0 or gene >= n_genes:
+                return BAD_INDEX, p
+            value = data[p]
+            # The negated form also catches NaN.
+            if not (value >= 0 and value <= MAX_COUNT) or value != np.int64(value):
+                return NOT_A_COUNT, p
+            if gene <= previous and verdict == FINE:
+                verdict, where = NOT_CANONICAL, p
+            previous = gene
+    return verdict, where
+
+
+@njit(nogil=True, cache=True)
+def quality(
+    indptr: Any, indices: Any, data: Any, is_mito: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """Sum the counts of every cell.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Canonical CSR block of counts.
+    is_mito
+        Which genes are mitochondrial, array of shape (n_genes,).
+
+    Returns
+    -------
+    Total count, number of genes with a count above zero, and mitochondrial count, arrays of shape (n_cells,).
+    """
+    n_cells = len(indptr) - 1
+    total = np.zeros(n_cells, dtype=np.int64)
+    n_genes = np.zeros(n_cells, dtype=np.int32)
+    mito = np.zeros(n_cells, dtype=np.int64)
+    for cell in range(n_cells):
+        for p in range(indptr[cell], indptr[cell + 1]):
+            count = np.int64(data[p])
+            total[cell] += count
+            n_genes[cell] += count > 0
+            if is_mito[indices[p]]:
+                mito[cell] += count
+    return total, n_genes, mito
+
+
+@njit(nogil=True, cache=True)
+def gather(indptr: Any, indices: Any, data: Any, slot: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
+    """Pick the counts of a few genes out of every cell.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Canonical CSR block of counts.
+    slot
+        Column of the result each gene is added to, array of shape (n_genes,); -1 for none.
+    n_slots
+        Number of columns of the result.
+
+    Returns
+    -------
+    Counts, array of shape (n_cells, n_slots).
+    """
+    n_cells = len(indptr) - 1
+    out = np.zeros((n_cells, n_slots), dtype=np.int32)
+    for cell in range(n_cells):
+        for p in range(indptr[cell], indptr[cell + 1]):
+            column = slot[indices[p]]
+            if column >= 0:
+                out[cell, column] += np.int32(data[p])
+    return out

@@ -1,0 +1,144 @@
+"""Opening the counts of a file, whichever layer and layout they are in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from scipy.io import mmwrite
+
+from aida_tools.errors import AidaError
+from aida_tools.scan.blocks import Block, Counts, describe_genes, open_counts
+
+Write = Callable[..., Path]
+
+
+def dense(block: Block, n_genes: int) -> np.ndarray:
+    return sp.csr_matrix((block.data, block.indices, block.indptr), shape=(len(block), n_genes)).toarray()
+
+
+def whole(counts: Counts, size: int = 97) -> np.ndarray:
+    starts = range(0, counts.shape[0], size)
+    return np.vstack([dense(counts.read(a, min(a + size, counts.shape[0])), counts.shape[1]) for a in starts])
+
+
+@pytest.mark.parametrize("layout", [sp.csr_matrix, sp.csc_matrix, sp.csr_array, lambda m: m.toarray()])
+def test_every_layout_gives_the_same_counts(write_h5ad: Write, counts: sp.csr_matrix, layout: Callable) -> None:
+    with open_counts(write_h5ad(layout(counts))) as opened:
+        assert opened.shape == counts.shape
+        np.testing.assert_array_equal(whole(opened), counts.toarray())
+        assert list(opened.cell_ids(3, 5)) == ["cell3", "cell4"]
+
+
+def test_auto_takes_the_layer_with_whole_numbers(write_h5ad: Write, counts: sp.csr_matrix) -> None:
+    logged = counts.log1p()
+    for path, layer in (
+        (lambda: write_h5ad(logged, raw=counts), "raw"),
+        (lambda: write_h5ad(counts, layers={"scaled": logged}), "X"),
+        (lambda: write_h5ad(logged, layers={"scaled": logged, "spliced": counts}), "layers/spliced"),
+        (lambda: write_h5ad(logged, layers={"a": counts * 2, "counts": counts}), "layers/counts"),
+    ):
+        with open_counts(path()) as opened:
+            assert opened.layer == layer
+            np.testing.assert_array_equal(whole(opened), counts.toarray())
+
+
+def test_a_layer_without_counts_is_refused_and_the_right_one_named(write_h5ad: Write, counts: sp.csr_matrix) -> None:
+    path = write_h5ad(counts.log1p(), layers={"umi": counts})
+    with (
+        pytest.raises(AidaError, match=r"layer 'X' holds values such as .*counts_layer: layers/umi"),
+        open_counts(path, layer="X"),
+    ):
+        pass
+    with (
+        pytest.raises(AidaError, match=r"no layer 'layers/umis'.*Did you mean 'layers/umi'"),
+        open_counts(path, layer="layers/umis"),
+    ):
+        pass
+
+
+def test_a_file_without_counts_says_so(write_h5ad: Write, counts: sp.csr_matrix) -> None:
+    path = write_h5ad(counts.log1p())
+    with pytest.raises(AidaError, match="no raw counts: looked in X"), open_counts(path):
+        pass
+
+
+def test_a_fraction_deep_in_the_file_is_found_and_named(write_h5ad: Write, counts: sp.csr_matrix) -> None:
+    counts = sp.csr_matrix(np.tile(counts.toarray(), (10, 1)))
+    where = counts.nnz // 2
+    counts.data[where] = 1.5
+    cell = int(np.searchsorted(counts.indptr, where, side="right"))
+    with (
+        open_counts(write_h5ad(counts)) as opened,
+        pytest.raises(AidaError, match=rf"X, cell {cell}, gene \S+: value 1.5 is not a count"),
+    ):
+        whole(opened)
+
+
+def test_unsorted_and_repeated_entries_are_summed(write_h5ad: Write, counts: sp.csr_matrix) -> None:
+    path = write_h5ad(counts)
+    with h5py.File(path, "a") as handle:
+        # Split every entry in two and turn each cell's entries round.
+        data, indices, indptr = (handle[f"X/{part}"][:] for part in ("data", "indices", "indptr"))
+        order = np.concatenate([np.arange(a, b)[::-1] for a, b in itertools.pairwise(indptr)])
+        for part in ("data", "indices", "indptr"):
+            del handle[f"X/{part}"]
+        handle["X/data"] = np.repeat(data[order], 2)
+        handle["X/indices"] = np.repeat(indices[order], 2)
+        handle["X/indptr"] = indptr * 2
+    with open_counts(path) as opened:
+        np.testing.assert_array_equal(whole(opened), 2 * counts.toarray())
+
+
+def test_ten_x_files_without_their_antibodies(tmp_path: Path, counts: sp.csr_matrix, symbols: list[str]) -> None:
+    counts = counts[:50].astype(np.int32)
+    kinds = np.array(["Gene Expression"] * 298 + ["Antibody Capture"] * 2)
+    names = [f"cell{i}-1" for i in range(50)]
+    ids = [f"ENSG{i:011d}" for i in range(300)]
+    path = tmp_path / "matrix.h5"
+    with h5py.File(path, "w") as handle:
+        group = handle.create_group("matrix")
+        group["data"], group["indices"] = counts.data, counts.indices.astype(np.int64)
+        group["indptr"], group["shape"] = counts.indptr.astype(np.int64), np.array([300, 50])
+        group["barcodes"] = names
+        for part, values in (("id", ids), ("name", symbols), ("feature_type", kinds.tolist())):
+            group[f"features/{part}"] = values
+    folder = tmp_path / "mtx"
+    folder.mkdir()
+    mmwrite(folder / "matrix.mtx", counts.T)
+    pd.DataFrame([ids, symbols, kinds]).T.to_csv(folder / "features.tsv.gz", sep="\t", header=False, index=False)
+    pd.Series(names).to_csv(folder / "barcodes.tsv.gz", header=False, index=False)
+    for source, kind in ((path, "10x-h5"), (folder, "10x-mtx")):
+        with open_counts(source, kind) as opened:
+            np.testing.assert_array_equal(whole(opened), counts.toarray()[:, :298])
+            assert list(opened.genes.symbols) == symbols[:298]
+            assert list(opened.genes.ids) == ids[:298]
+            assert list(opened.cell_ids(0, 50)) == names
+
+
+def test_gene_ids_and_symbols_are_told_apart() -> None:
+    ids = ["ENSG00000049768.18", "ENSG00000167286"]
+    symbols = ["FOXP3", "CD3D"]
+    bare = ["ENSG00000049768", "ENSG00000167286"]
+    for var in (
+        pd.DataFrame({"feature_name": pd.Categorical(symbols)}, index=ids),
+        pd.DataFrame({"gene_ids": ids}, index=symbols),
+    ):
+        genes = describe_genes(var)
+        assert (list(genes.ids), list(genes.symbols)) == (bare, symbols)
+    genes = describe_genes(pd.DataFrame(index=symbols))
+    assert list(genes.ids) == list(genes.symbols) == symbols
+
+
+def test_a_truncated_file_is_named(write_h5ad: Write, counts: sp.csr_matrix) -> None:
+    path = write_h5ad(counts)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AidaError, match=r"data\.h5ad.*cut short"), open_counts(path):
+        pass
