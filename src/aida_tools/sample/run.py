@@ -213,7 +213,7 @@ def write_sample(
     # anndata is slow to import, and a mistyped option should be told at once.
     per_site = check_batches(batches or {})
     if sum(per_site.values()) * donors_per_batch < 3:
-        msg = f"batches: {sum(per_site.values())} batch of {donors_per_batch} donors is too small; make at least 3 donors."
+        msg = f"batches: one batch of {donors_per_batch} donors is too small. Ask for at least 3 donors in all."
         raise AidaError(msg)
     from aida_tools.sample import h5ad
 
