@@ -1,0 +1,105 @@
+"""Fit every model to many cohorts with known truth.
+
+    python benchmarks/calibration/run.py --cohorts 1000 --scenario A --scenario B
+    python benchmarks/calibration/summarise.py
+
+Work is cut into chunks of 50 cohorts, one file a scenario, model and chunk; a chunk that has its file is not done
+again, so the run can be stopped and taken up at any time, and a new model costs only its own fits. The random numbers
+of a cohort depend on its scenario and number alone.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Two processes share the machine; threads inside each would only be in the way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+import planted
+import simulate
+from tqdm import tqdm
+
+from aida_tools.compare.contrasts import parse_contrast
+from aida_tools.compare.design import build_design
+from aida_tools.compare.fit import Data
+from aida_tools.compare.formula import parse_formula
+from aida_tools.compare.models import MODELS
+
+HERE = Path(__file__).parent
+CHUNK = 50
+FORMULA = "~ population + age + sex"
+SCENARIOS = [*simulate.SCENARIOS, planted.NAME]
+
+
+def draw(scenario: str, number: int) -> simulate.Cohort:
+    """Draw cohort `number` of a scenario."""
+    rng = np.random.default_rng([SCENARIOS.index(scenario), number])
+    if scenario == planted.NAME:
+        return planted.draw(rng)
+    return simulate.draw(simulate.SCENARIOS[scenario], rng)
+
+
+def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
+    """Estimate the contrasts whose truth is known with each of the models.
+
+    Returns
+    -------
+    One row a model and contrast: `model, contrast, truth, estimate, std_error, df`, missing where the fit failed.
+    """
+    formula = parse_formula(FORMULA, cohort.samples.columns)
+    design = build_design(formula, cohort.samples)
+    groups = pd.factorize(cohort.samples["batch"])[0]
+    weights = {}
+    for text in {text.partition(" | ")[0] for text in cohort.truth}:
+        weights[text] = design.reduce(design.vector(parse_contrast(text, formula, cohort.samples)))
+    rows = []
+    for model in models:
+        # Empirical Bayes looks at all types of the denominator; the other models at one type at a time.
+        counts = cohort.counts if model.startswith("propeller") else cohort.counts[:, :1]
+        fit = MODELS[model].fit(Data(counts, cohort.totals, design.matrix, groups))[0]
+        for text, truth in cohort.truth.items():
+            found = fit.contrast(weights[text.partition(" | ")[0]]) if fit.converged else (np.nan, np.nan, np.nan)
+            rows.append((model, text, truth, *found))
+    return pd.DataFrame(rows, columns=["model", "contrast", "truth", "estimate", "std_error", "df"])
+
+
+def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:
+    """Fit a chunk of cohorts with the models that have no file of it yet, and write theirs."""
+    tables = [fit_cohort(draw(scenario, i), list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
+    for model, table in pd.concat(tables).groupby("model"):
+        path = paths[str(model)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        table.to_parquet(partial, index=False)
+        partial.replace(path)
+
+
+@click.command()
+@click.option("--cohorts", type=click.IntRange(1), default=1000, show_default=True, help="Rounded up to whole chunks.")
+@click.option("--scenario", "scenarios", type=click.Choice(SCENARIOS), multiple=True, default=SCENARIOS)
+@click.option("--model", "models", type=click.Choice(list(MODELS)), multiple=True, default=list(MODELS))
+@click.option("--chunks", type=click.Path(path_type=Path), default=HERE / "chunks", help="Folder of the chunk files.")
+@click.option("--processes", type=click.IntRange(1), default=2, show_default=True)
+def main(cohorts: int, scenarios: tuple[str, ...], models: tuple[str, ...], chunks: Path, processes: int) -> None:
+    """Fit the models to the cohorts that are not done yet."""
+    jobs = []
+    for scenario in scenarios:
+        for first in range(0, cohorts, CHUNK):
+            paths = {model: chunks / scenario / model / f"{first:06d}.parquet" for model in models}
+            missing = {model: path for model, path in paths.items() if not path.exists()}
+            jobs += [(scenario, first, missing)] if missing else []
+    with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(10,)) as pool:
+        futures = [pool.submit(run_chunk, *job) for job in jobs]
+        for future in tqdm(futures, unit="chunk", disable=None):
+            future.result()
+
+
+if __name__ == "__main__":
+    main()

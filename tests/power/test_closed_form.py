@@ -1,0 +1,166 @@
+"""The closed forms against algebra, statsmodels and simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special, stats
+from statsmodels.stats.power import NormalIndPower, TTestIndPower
+
+from aida_tools.compare.fit import Data
+from aida_tools.compare.quasibinomial import fit_quasibinomial
+from aida_tools.errors import AidaError
+from aida_tools.power.closed_form import (
+    Spread,
+    contrast_variance,
+    donor_sd,
+    donor_variance,
+    false_positive_rate,
+    minimal_detectable,
+    power_of,
+)
+from aida_tools.power.plan import Plan, between_site_error, parse_plan, within_site_error
+
+
+@pytest.mark.parametrize(("n", "ratio"), [(3, 1.0), (70, 1.0), (40, 3.0)])
+def test_t_tests_have_the_power_that_statsmodels_gives(n: int, ratio: float) -> None:
+    error, df = np.sqrt(1 / n + 1 / (n * ratio)), n * (1 + ratio) - 2
+    wanted = TTestIndPower().solve_power(nobs1=n, ratio=ratio, alpha=0.05, power=0.8)
+    assert minimal_detectable(error, df) == pytest.approx(wanted, rel=1e-5)
+    for effect in (0.1, 0.5, -1.0):
+        assert power_of(effect, error, df) == pytest.approx(TTestIndPower().power(effect, n, 0.05, ratio), abs=1e-6)
+
+
+def test_infinite_degrees_of_freedom_are_the_normal_test() -> None:
+    error = np.sqrt(2 / 70)
+    assert minimal_detectable(error) == pytest.approx(stats.norm.ppf([0.975, 0.8]).sum() * error, rel=1e-5)
+    assert power_of(0.4, error) == pytest.approx(NormalIndPower().power(0.4, 70, 0.05), abs=1e-6)
+    assert power_of(0.0, error, [5, 50, np.inf]) == pytest.approx([0.05] * 3, abs=1e-6)
+
+
+def test_the_published_design_anchor() -> None:
+    """Donor SD 0.35, 70 against 70, 5 % of 700 cells: doubling the cells moves 1.20 to 1.19 (design notes)."""
+    ratios = [
+        float(np.exp(minimal_detectable(np.sqrt(2 * donor_variance(0.35, 0.05, cells) / 70)))) for cells in (700, 1400)
+    ]
+    assert np.round(ratios, 2).tolist() == [1.20, 1.19]
+
+
+def test_donor_sd_is_the_spread_of_beta_drawn_log_odds() -> None:
+    rng = np.random.default_rng(3)
+    share, phi = 0.3, 400.0
+    drawn = special.logit(rng.beta(share * phi, (1 - share) * phi, 200_000))
+    assert donor_sd(phi, share) == pytest.approx(drawn.std(), rel=0.01)
+
+
+def test_variance_of_a_contrast_is_the_quadratic_form_of_the_full_covariance() -> None:
+    rng = np.random.default_rng(1)
+    n, spread = 30, Spread(0.3, 0.15, 0.2)
+    batch, site = rng.integers(0, 6, n), rng.integers(0, 2, n)
+    weights, variance = rng.normal(size=n), rng.uniform(0.1, 0.3, n)
+    same = [np.equal.outer(codes, codes) for codes in (batch, site)]
+    covariance = np.diag(variance) + spread.batch**2 * same[0] + spread.site**2 * same[1]
+    assert contrast_variance(weights, variance, batch, site, spread) == pytest.approx(weights @ covariance @ weights)
+
+
+def test_between_sites_libraries_and_sites_add_their_share() -> None:
+    plan = Plan(
+        donors=60, cells=700, libraries=4, sites=2, reference_donors=45, reference_libraries=3, reference_sites=1
+    )
+    error, df = between_site_error(plan, 0.05, Spread(0.35, 0.15, 0.2))
+    v = donor_variance(0.35, 0.05, 700)
+    wanted = v * (1 / 60 + 1 / 45) + 0.15**2 * (1 / 4 + 1 / 3) + 0.2**2 * (1 / 2 + 1)
+    assert error == pytest.approx(np.sqrt(wanted))
+    assert df == 5
+
+
+def test_within_sites_libraries_and_sites_cancel() -> None:
+    plan = Plan(donors=70, cells=700, libraries=5)
+    error, df = within_site_error(plan, 0.05, Spread(0.35, 0.5, 9.0))
+    assert error == pytest.approx(np.sqrt(2 * donor_variance(0.35, 0.05, 700) / 70))
+    assert df == 140 - 10 - 1
+
+
+def test_within_sites_uneven_dealing_is_least_squares_with_library_effects() -> None:
+    plan = Plan(donors=11, cells=500, libraries=2, reference_donors=23, reference_libraries=3)
+    a = np.r_[np.ones(11), np.zeros(23)]
+    library = np.r_[np.arange(11) % 5, np.arange(23) % 5]
+    design = np.column_stack([a, np.equal.outer(library, np.arange(5))])
+    wanted = np.sqrt(donor_variance(0.3, 0.1, 500) * np.linalg.inv(design.T @ design)[0, 0])
+    assert within_site_error(plan, 0.1, Spread(0.3, 0.1))[0] == pytest.approx(wanted)
+
+
+def test_without_a_shared_library_nothing_is_estimable_within_sites() -> None:
+    plan = Plan(donors=1, cells=500, libraries=1, reference_donors=1, reference_libraries=1)
+    # Two libraries, and the one donor of each population is dealt to the first: both there, but no df left.
+    assert within_site_error(plan, 0.1, Spread(0.3, 0.1))[1] == 0
+
+
+def test_an_ignored_site_makes_the_false_positives_of_the_simulation() -> None:
+    """Least squares on logits of 160 against 70 donors, 11 and 14 libraries of SD 0.15, sites of SD 0.2."""
+    rng = np.random.default_rng(5)
+    declared, runs = 0, 3000
+    library = np.r_[np.arange(160) % 11, 11 + np.arange(70) % 14]
+    for _ in range(runs):
+        y = rng.normal(0, 0.39, 230) + rng.normal(0, 0.15, 25)[library] + np.repeat(rng.normal(0, 0.2, 2), [160, 70])
+        declared += stats.ttest_ind(y[:160], y[160:]).pvalue < 0.05
+    weights = np.r_[np.full(160, 1 / 160), np.full(70, -1 / 70)]
+    site = np.repeat([0, 1], [160, 70])
+    actual = contrast_variance(weights, np.full(230, 0.39**2), library, site, Spread(0.0, 0.15, 0.2))
+    assumed = (0.39**2 + 0.15**2) * (1 / 160 + 1 / 70)
+    assert false_positive_rate(np.sqrt(assumed), np.sqrt(actual), 228) == pytest.approx(declared / runs, abs=0.03)
+
+
+def test_power_of_counts_fitted_as_counts_is_the_closed_form() -> None:
+    """Binomial cells of logit-normal donors, 60 against 60; Monte Carlo standard error 0.01."""
+    rng = np.random.default_rng(11)
+    runs, n, effect, share, cells = 2000, 60, 0.17, 0.05, 700
+    design = np.column_stack([np.ones(2 * n), np.repeat([1.0, 0.0], n)])
+    declared = 0
+    for _ in range(runs):
+        eta = special.logit(share) + effect * design[:, 1] + rng.normal(0, 0.35, 2 * n)
+        counts = rng.binomial(cells, special.expit(eta))
+        estimate = fit_quasibinomial(Data(counts[:, None], np.full(2 * n, float(cells)), design))[0].contrast(
+            np.array([0.0, 1.0])
+        )
+        declared += abs(estimate.value / estimate.std_error) > stats.t.ppf(0.975, estimate.df)
+    plan = Plan(donors=n, cells=cells, libraries=1)
+    assert declared / runs == pytest.approx(
+        float(power_of(effect, within_site_error(plan, share, Spread(0.35, 0.0))[0], 2 * n - 2)), abs=0.04
+    )
+
+
+def test_power_between_sites_is_that_of_library_means() -> None:
+    """The t test on library means is exact for equal libraries, so its power is the closed form's."""
+    rng = np.random.default_rng(7)
+    runs, libraries, each, effect = 4000, 6, 15, 0.3
+    plan = Plan(donors=libraries * each, cells=700, libraries=libraries)
+    spread = Spread(0.35, 0.15)
+    sd = np.sqrt(donor_variance(spread.donor, 0.05, 700))
+    means = rng.normal(0, 0.15, (runs, 2, libraries)) + rng.normal(0, sd / np.sqrt(each), (runs, 2, libraries))
+    declared = np.mean(stats.ttest_ind(means[:, 0] + effect, means[:, 1], axis=1).pvalue < 0.05)
+    error, df = between_site_error(plan, 0.05, spread)
+    assert float(power_of(effect, error, df)) == pytest.approx(declared, abs=0.025)
+
+
+def test_a_plan_is_read_with_the_reference_like_the_new_one() -> None:
+    assert parse_plan("donors=70, cells=700,libraries=5,sites=2,reference_donors=200") == Plan(70, 700, 5, 2, 200, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("donor=70,cells=700,libraries=5", "Did you mean 'donors'"),
+        ("donors=70,cells=700", "'libraries' is missing"),
+        ("donors=70,cells=-1,libraries=5", "cells: value '-1' must be a whole number above 0"),
+        ("donors=0,cells=1,libraries=5", "donors: value '0'"),
+        ("donors=3,cells=700,libraries=5", "every library a donor"),
+        ("donors=30,cells=700,libraries=2,sites=3", "every site needs a library"),
+        ("donors=70,donors=80", "twice"),
+        ("", "is not of the form"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(text: str, words: str) -> None:
+    with pytest.raises(AidaError, match="--plan") as caught:
+        parse_plan(text)
+    assert words in str(caught.value)
