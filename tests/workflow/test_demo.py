@@ -38,7 +38,9 @@ def test_planted_odds_ratios_are_recovered(demo: Path, focus: pd.DataFrame) -> N
     assert {"population: SG_Malay - SG_Chinese", "population: SG_Chinese - SG_Malay"} & set(rows["contrast"])
     for row in rows.itertuples():
         a, b = str(row.contrast).removeprefix("population: ").split(" - ")
-        assert row.ci_low <= math.log(planted[a]["odds_ratio"]["CD4_T"] / planted[b]["odds_ratio"]["CD4_T"]) <= row.ci_high, row.contrast
+        assert (
+            row.ci_low <= math.log(planted[a]["odds_ratio"]["CD4_T"] / planted[b]["odds_ratio"]["CD4_T"]) <= row.ci_high
+        ), row.contrast
 
 
 def test_korea_is_between_site_in_every_model(focus: pd.DataFrame) -> None:
