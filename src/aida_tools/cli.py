@@ -72,7 +72,12 @@ def main() -> None:
     show_default=True,
     help="Mean cells of a donor.",
 )
-@click.option("--batches", multiple=True, metavar="SITE=N", help="Number of batches of a site; may be repeated.")
+@click.option(
+    "--batches",
+    multiple=True,
+    metavar="SITE=N",
+    help="Number of batches of a site; may be repeated. Default: SG=8, KR=4, JP=4, TH=2, IN=2.",
+)
 def sample(out: Path, seed: int, donors_per_batch: int, cells_per_donor: int, batches: tuple[str, ...]) -> None:
     """Make the SYNTHETIC sample cohort, in the shape of AIDA v2, with its planted truth."""
     from aida_tools.sample.run import parse_batches, write_sample
@@ -213,6 +218,29 @@ def compare(
     from aida_tools.compare.run import compare as run
 
     run(counts, samples, out, options=Options(**options), denominators_path=denominators_path, cohort_path=cohort)
+
+
+@main.command()
+@click.argument("compared", metavar="COMPARE_DIR", type=_EXISTING)
+@_POPULATIONS
+@_OUT
+def figures(compared: Path, populations: Path, out: Path) -> None:
+    """Draw the figures of COMPARE_DIR as PDF, SVG and 300-dpi PNG, with their source tables."""
+    from aida_tools.figures.run import draw_figures
+
+    draw_figures(compared, populations, out)
+
+
+@main.command()
+@click.argument("compared", metavar="COMPARE_DIR", type=_EXISTING)
+@click.argument("drawn", metavar="FIGURES_DIR", type=_EXISTING)
+@click.option("--provenance", multiple=True, type=_EXISTING, metavar="FILE", help="Earlier step's provenance.json.")
+@_OUT
+def report(compared: Path, drawn: Path, provenance: tuple[Path, ...], out: Path) -> None:
+    """Write one self-contained page on what COMPARE_DIR found, with the pictures of FIGURES_DIR."""
+    from aida_tools.report.run import write_report
+
+    write_report(compared, drawn, out, provenance=provenance)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,11 @@ def test_raw_holds_integers_and_x_their_log(data: ad.AnnData) -> None:
     assert data.var["feature_name"].is_unique
 
 
+def test_it_is_small(folder: Path, data: ad.AnnData) -> None:
+    # The default has about 38,400 cells, and 40 MB to put them in.
+    assert (folder / "sample.h5ad").stat().st_size / data.n_obs < 1000
+
+
 def test_it_says_synthetic(data: ad.AnnData, truth: dict) -> None:
     assert "SYNTHETIC" in data.uns["title"]
     assert "SYNTHETIC" in data.uns["citation"]
