@@ -46,7 +46,7 @@ def maximise(objective: Objective, start: np.ndarray, lower: np.ndarray, upper: 
         step[free] = _ascent(-hessian[np.ix_(free, free)], gradient[free])
         decrement = float(step @ gradient)
         if decrement < 1e-9:
-            return point, True
+            return np.clip(point + step, lower, upper), True
         for halving in range(30):
             trial = np.clip(point + step * 0.5**halving, lower, upper)
             result = objective(trial)

@@ -38,25 +38,25 @@ def trigamma_inverse(x: float) -> float:
     return float(optimize.brentq(lambda y: special.polygamma(1, y) - x, 1e-4, 2e6, xtol=1e-14, rtol=1e-14))
 
 
-def _moments(variance: np.ndarray, df: np.ndarray) -> tuple[float, float]:
+def _moments(variance: np.ndarray, df: float) -> tuple[float, float]:
     """Return scale and degrees of freedom of the prior from the moments of the log variances."""
     median = float(np.median(variance)) or 1.0
     variance = np.maximum(variance, 1e-5 * median)
     e = np.log(variance) - special.digamma(df / 2) + np.log(df / 2)
-    excess = float(e.var(ddof=1) - special.polygamma(1, df / 2).mean())
+    excess = float(e.var(ddof=1) - special.polygamma(1, df / 2))
     if excess <= 0:
         return float(variance.mean()), np.inf
     prior_df = 2 * trigamma_inverse(excess)
     return float(np.exp(e.mean() + special.digamma(prior_df / 2) - np.log(prior_df / 2))), prior_df
 
 
-def _f_distribution(df1: float, df2: float) -> stats.rv_continuous:
-    return stats.chi2(df1, scale=1 / df1) if np.isinf(df2) else stats.f(df1, df2)
+def _f_distribution(df: float, prior_df: float) -> stats.rv_continuous:
+    return stats.chi2(df, scale=1 / df) if np.isinf(prior_df) else stats.f(df, prior_df)
 
 
-def _winsorised_moments(df1: float, df2: float) -> tuple[float, float]:
+def _winsorised_moments(df: float, prior_df: float) -> tuple[float, float]:
     """Return mean and variance of log F, its tails set to their quantiles, by Gauss-Legendre quadrature."""
-    law = _f_distribution(df1, df2)
+    law = _f_distribution(df, prior_df)
     tails = np.array(_WINSOR)
     edges = law.ppf([tails[0], 1 - tails[1]])
     low, high = edges / (1 + edges)
@@ -68,19 +68,7 @@ def _winsorised_moments(df1: float, df2: float) -> tuple[float, float]:
     return mean, float(density @ (z - mean) ** 2 + tails @ (z_edges - mean) ** 2)
 
 
-def _equal_df(variance: np.ndarray, df: np.ndarray, scale: float, prior_df: float) -> np.ndarray:
-    """Move variances with fewer degrees of freedom to the same tail probability at the most that any has."""
-    most = df.max()
-    out = variance.copy()
-    for i in np.flatnonzero(df < most - 1e-14):
-        here, there = _f_distribution(df[i], prior_df), _f_distribution(most, prior_df)
-        f = variance[i] / scale
-        upper, lower = here.sf(f), here.cdf(f)
-        out[i] = scale * (there.isf(upper) if upper < lower else there.ppf(lower))
-    return out
-
-
-def _shrunk_df(log_tail: np.ndarray, largest_f: float, df1: float, prior_df: float) -> np.ndarray:
+def _shrunk_df(log_tail: np.ndarray, largest_f: float, df: float, prior_df: float) -> np.ndarray:
     """Lower the prior degrees of freedom of the variances that are larger than the prior explains."""
     k = len(log_tail)
     # Ranks of F: the smallest tail has the highest rank.
@@ -93,7 +81,7 @@ def _shrunk_df(log_tail: np.ndarray, largest_f: float, df1: float, prior_df: flo
         shrunk = inlier * prior_df
     else:
         outlier_df = np.log(0.5) / log_tail.min() * prior_df
-        outlier_df *= np.log(0.5) / stats.f.logsf(largest_f, df1, outlier_df)
+        outlier_df *= np.log(0.5) / stats.f.logsf(largest_f, df, outlier_df)
         shrunk = inlier * prior_df + -np.expm1(log_inlier) * outlier_df
     order = np.argsort(log_tail, kind="stable")
     ordered = shrunk[order]
@@ -104,18 +92,18 @@ def _shrunk_df(log_tail: np.ndarray, largest_f: float, df1: float, prior_df: flo
     return shrunk
 
 
-def _shrunk_df_infinite(tail: np.ndarray, df1: float) -> np.ndarray:
+def _shrunk_df_infinite(tail: np.ndarray, df: float) -> np.ndarray:
     """Do the same where the prior alone has infinite degrees of freedom."""
     k = len(tail)
     inlier = np.minimum(tail / ((stats.rankdata(tail) - 0.5) / k), 1)
-    shrunk = np.where(inlier < 1, inlier * k * df1, np.inf)
+    shrunk = np.where(inlier < 1, inlier * k * df, np.inf)
     if (inlier < 1).any():
         order = np.argsort(tail, kind="stable")
         shrunk[order] = np.maximum.accumulate(shrunk[order])
     return shrunk
 
 
-def fit_prior(variance: np.ndarray, df: np.ndarray, *, robust: bool) -> Prior:
+def fit_prior(variance: np.ndarray, df: float, *, robust: bool) -> Prior:
     """Estimate the prior of a set of variances.
 
     Parameters
@@ -123,7 +111,7 @@ def fit_prior(variance: np.ndarray, df: np.ndarray, *, robust: bool) -> Prior:
     variance
         Sample variances, shape (k,), at least 2 of them.
     df
-        Their residual degrees of freedom, shape (k,), above 0.
+        Their residual degrees of freedom, above 0.
     robust
         Whether to winsorise and to shrink outlying variances less.
     """
@@ -133,14 +121,13 @@ def fit_prior(variance: np.ndarray, df: np.ndarray, *, robust: bool) -> Prior:
     if not robust or k < 3 or max(_WINSOR) < 1 / k:
         return plain
     variance = np.maximum(variance, 1e-12 * np.median(variance))
-    variance, df1 = _equal_df(variance, df, scale, prior_df), float(df.max())
     z = np.log(variance)
     trend = float(stats.trim_mean(z, _WINSOR[1]))
     clipped = np.clip(z - trend, *np.quantile(z - trend, [_WINSOR[0], 1 - _WINSOR[1]]))
     spread = float(clipped.var(ddof=1))
 
     def gap(x: float) -> float:
-        return float(np.log(spread / _winsorised_moments(df1, np.inf if x >= 1 else x / (1 - x))[1]))
+        return float(np.log(spread / _winsorised_moments(df, np.inf if x >= 1 else x / (1 - x))[1]))
 
     if gap(1.0) <= 0:
         prior_df = np.inf
@@ -149,20 +136,20 @@ def fit_prior(variance: np.ndarray, df: np.ndarray, *, robust: bool) -> Prior:
     elif gap(prior_df / (1 + prior_df)) < 0:
         root = optimize.brentq(gap, prior_df / (1 + prior_df), 1.0, xtol=1e-12)
         prior_df = root / (1 - root)
-    centre = trend + clipped.mean() - _winsorised_moments(df1, prior_df)[0]
+    centre = trend + clipped.mean() - _winsorised_moments(df, prior_df)[0]
     f = np.exp(z - centre)
     if np.isinf(prior_df):
-        return Prior(float(np.exp(centre)), _shrunk_df_infinite(stats.chi2.sf(f * df1, df1), df1))
-    return Prior(float(np.exp(centre)), _shrunk_df(stats.f.logsf(f, df1, prior_df), float(f.max()), df1, prior_df))
+        return Prior(float(np.exp(centre)), _shrunk_df_infinite(stats.chi2.sf(f * df, df), df))
+    return Prior(float(np.exp(centre)), _shrunk_df(stats.f.logsf(f, df, prior_df), float(f.max()), df, prior_df))
 
 
-def squeeze(variance: np.ndarray, df: np.ndarray, *, robust: bool) -> Squeezed:
+def squeeze(variance: np.ndarray, df: float, *, robust: bool) -> Squeezed:
     """Shrink variances towards their prior.
 
     Parameters
     ----------
     variance, df
-        Sample variances and their residual degrees of freedom, each of shape (k,).
+        Sample variances, shape (k,), and the residual degrees of freedom of each.
     robust
         As for `fit_prior`.
 
@@ -172,9 +159,9 @@ def squeeze(variance: np.ndarray, df: np.ndarray, *, robust: bool) -> Squeezed:
     nothing to borrow from and it is returned as it is.
     """
     if len(variance) < 2:
-        return Squeezed(variance, df.astype(float), Prior(float(variance[0]), np.zeros(1)))
+        return Squeezed(variance, np.array([df]), Prior(float(variance[0]), np.zeros(1)))
     prior = fit_prior(variance, df, robust=robust)
     finite = np.isfinite(prior.df)
     d0 = np.where(finite, prior.df, 0.0)
     posterior = np.where(finite, (df * variance + d0 * prior.scale) / (df + d0), prior.scale)
-    return Squeezed(posterior, np.minimum(df + prior.df, df.sum()), prior)
+    return Squeezed(posterior, np.minimum(df + prior.df, df * len(variance)), prior)

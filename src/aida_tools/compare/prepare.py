@@ -197,10 +197,11 @@ def make_denominator(
     matrix = counts[members].to_numpy(float)
     totals = matrix.sum(axis=1)
     if len(members) == 1:
-        if n_cells.isna().any() or np.array_equal(n_cells.to_numpy(float), totals):
+        # Only `all` may take its total from the samples: what else is in a named set nobody has counted.
+        if types is not None or n_cells.isna().any() or np.array_equal(n_cells.to_numpy(float), totals):
             msg = (
                 f"denominator '{name}': annotator '{annotator}' has one cell_type only, so every share is 1. "
-                "Count the other types too, or give each sample's n_cells in SAMPLES."
+                "Count the other types too, or, for 'all', give each sample's n_cells in SAMPLES."
             )
             raise AidaError(msg)
         totals = n_cells.to_numpy(float)

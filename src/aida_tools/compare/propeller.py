@@ -18,7 +18,8 @@ def moderated(fits: list[Fit], *, robust: bool) -> list[Fit]:
     Parameters
     ----------
     fits
-        One for each cell type of a denominator; those that did not converge are left as they are.
+        One for each cell type of a denominator, all with the same degrees of freedom; those that did not converge are
+        left as they are.
     robust
         Whether outlying variances are shrunk less.
     """
@@ -26,7 +27,7 @@ def moderated(fits: list[Fit], *, robust: bool) -> list[Fit]:
     if not usable:
         return fits
     variance = np.array([fits[i].precision for i in usable])
-    squeezed = squeeze(variance, np.array([fits[i].df for i in usable]), robust=robust)
+    squeezed = squeeze(variance, fits[usable[0]].df, robust=robust)
     out = list(fits)
     for i, posterior, df in zip(usable, squeezed.variance, squeezed.df, strict=True):
         cov = fits[i].cov * (posterior / fits[i].precision)

@@ -1,0 +1,336 @@
+"""`aida-tools compare`, table to table: truth, statuses, filters, families, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from click.testing import CliRunner
+from scipy import stats
+
+from aida_tools.cli import main
+from aida_tools.compare.adjust import false_discovery_rate, holm
+from aida_tools.compare.models import MODELS
+from aida_tools.compare.run import Options, compare
+from aida_tools.config import MODELS as CONFIG_MODELS
+from aida_tools.errors import AidaError
+from aida_tools.tables import ESTIMATE_COLUMNS, read_estimates
+
+from .made import EFFECTS, TYPES, make_cohort, write
+
+CD4 = "CD4_T=Treg,CD4_naive,CD4_memory"
+
+
+def run(folder: Path, samples: pd.DataFrame, counts: pd.DataFrame, **options: object) -> pd.DataFrame:
+    paths = write(folder / "in", samples, counts)
+    defaults: dict[str, object] = {"denominators": (CD4, "all"), "one_vs_rest": True}
+    compare(*paths, folder / "out", options=Options(**(defaults | options)))  # type: ignore[arg-type]
+    return read_estimates(folder / "out" / "estimates.tsv")
+
+
+@pytest.fixture(scope="module")
+def cohort() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return make_cohort()
+
+
+@pytest.fixture(scope="module")
+def result(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    run(folder, *cohort)
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def estimates(result: Path) -> pd.DataFrame:
+    return read_estimates(result / "estimates.tsv")
+
+
+def one(estimates: pd.DataFrame, contrast: str, model: str, cell_type: str = "Treg", denominator: str = "CD4_T"):
+    rows = estimates[
+        (estimates["contrast"] == contrast) & (estimates["model"] == model)
+        & (estimates["cell_type"] == cell_type) & (estimates["denominator"] == denominator)
+    ]  # fmt: skip
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_every_contrast_of_every_type_and_model_is_a_row(estimates: pd.DataFrame) -> None:
+    assert tuple(estimates.columns) == ESTIMATE_COLUMNS
+    # 10 pairs, 5 one-vs-rest, age, sex; 3 types of CD4 T and all 5.
+    assert len(estimates) == 17 * 8 * len(MODELS)
+    assert not estimates["estimate"].isna().any()
+    assert tuple(MODELS) == CONFIG_MODELS
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if MODELS[m].link == "logit"])
+def test_planted_odds_ratios_are_recovered(estimates: pd.DataFrame, model: str) -> None:
+    malay = one(estimates, "population: SG_Chinese - SG_Malay", model)
+    assert malay["status"] == "within-site"
+    assert malay["ci_low"] < -EFFECTS["SG_Malay"] < malay["ci_high"]
+    korean = one(estimates, "population: Japanese - Korean", model)
+    assert korean["status"] == "between-site"
+    assert korean["ci_low"] < -EFFECTS["Korean"] < korean["ci_high"]
+    assert korean["share_a"] > korean["share_b"]
+
+
+def test_standardised_shares_give_back_the_odds_ratio(estimates: pd.DataFrame) -> None:
+    """The covariates do nothing in the made cohort, so the odds of the standardised shares are nearly collapsible."""
+    row = one(estimates, "population: Japanese - Korean", "betabinomial")
+    odds = [row[s] / (1 - row[s]) for s in ("share_a", "share_b")]
+    assert np.log(odds[0] / odds[1]) == pytest.approx(row["estimate"], abs=0.01)
+
+
+def test_log10_ols_is_the_reference_studys_regression(
+    cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    """One-vs-rest by statsmodels with a 0/1 dummy, zeros dropped, as the reference study's script does."""
+    samples, counts = (table.copy() for table in cohort)
+    zero = samples.loc[~samples["is_control"], "sample_id"].iloc[:3].tolist()
+    counts.loc[counts["sample_id"].isin(zero) & (counts["cell_type"] == "Treg"), "n_cells"] = 0
+    got = one(run(tmp_path, samples, counts, models=("log10-ols",)), "population: Korean - rest", "log10-ols")
+    wide = counts.pivot(index="sample_id", columns="cell_type", values="n_cells").loc[samples["sample_id"]]
+    table = samples.set_index("sample_id").assign(
+        share=wide["Treg"] / wide[["Treg", "CD4_naive", "CD4_memory"]].sum(axis=1)
+    )
+    table = table[~table["is_control"] & (table["share"] > 0)]
+    x = pd.DataFrame(
+        {"one": 1.0, "korean": table["population"] == "Korean", "age": table["age"], "male": table["sex"] == "male"}
+    ).astype(float)
+    fit = sm.OLS(np.log10(table["share"]), x).fit()
+    assert got["estimate"] == pytest.approx(fit.params["korean"], rel=1e-10)
+    assert got["std_error"] == pytest.approx(fit.bse["korean"], rel=1e-10)
+    assert got["p_value"] == pytest.approx(fit.pvalues["korean"], rel=1e-8)
+    assert got["n_zero"] == 3
+    low, high = fit.conf_int().loc["korean"]
+    assert (got["ci_low"], got["ci_high"]) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_families_are_corrected_apart(estimates: pd.DataFrame) -> None:
+    pairs = estimates[
+        (estimates["model"] == "betabinomial") & (estimates["denominator"] == "CD4_T")
+        & estimates["contrast"].str.fullmatch(r"population: \w+ - (?!rest)\w+")
+    ]  # fmt: skip
+    assert len(pairs) == 30
+    for _, family in pairs.groupby("status"):
+        others = family[family["cell_type"] != "Treg"]
+        everything = false_discovery_rate(family["p_value"].to_numpy())
+        np.testing.assert_allclose(others["q_value"], everything[(family["cell_type"] != "Treg").to_numpy()])
+        focus = family[family["cell_type"] == "Treg"]
+        np.testing.assert_allclose(focus["q_value"], holm(focus["p_value"].to_numpy()))
+
+
+def test_holm_and_false_discovery_rate() -> None:
+    p = np.array([0.01, 0.04, np.nan, 0.03, 0.5])
+    np.testing.assert_allclose(holm(p), [0.04, 0.09, np.nan, 0.09, 0.5])
+    known = ~np.isnan(p)
+    wanted = sm.stats.multipletests(p[known], method="fdr_bh")[1]
+    np.testing.assert_allclose(false_discovery_rate(p)[known], wanted)
+
+
+def test_wald_test_over_populations_is_an_anova(result: Path, cohort: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    """For least squares the Wald F is the F of comparing two nested regressions."""
+    tests = pd.read_csv(result / "tests.tsv", sep="\t")
+    got = tests.query("model == 'log10-ols' and cell_type == 'CD8' and test == 'Wald F: population'").iloc[0]
+    samples, counts = cohort
+    table = samples.merge(counts.query("cell_type == 'CD8'")[["sample_id", "n_cells"]], on="sample_id")
+    table = table[~table["is_control"]]
+    y = np.log10(table["n_cells_y"] / table["n_cells_x"]).to_numpy()
+    small = np.column_stack([np.ones(len(y)), table["age"], table["sex"] == "male"]).astype(float)
+    large = np.column_stack([small, pd.get_dummies(table["population"], drop_first=True)]).astype(float)
+    # n_cells of a made sample is the sum of its counts, so the shares are those of denominator `all`.
+    f, p, df = sm.OLS(y, large).fit().compare_f_test(sm.OLS(y, small).fit())
+    assert (got["statistic"], got["df"], got["p_value"]) == pytest.approx((f, df, p), rel=1e-8)
+
+
+def test_shares_design_controls_and_record(result: Path, cohort: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    samples, _ = cohort
+    shares = pd.read_csv(result / "shares.tsv", sep="\t")
+    assert len(shares) == len(samples) * (3 + 5)
+    assert set(shares.loc[shares["included"], "is_control"]) == {False}
+    one_sample = shares.query("denominator == 'all'").groupby("sample_id")["share"].sum()
+    np.testing.assert_allclose(one_sample, 1)
+    controls = pd.read_csv(result / "controls.tsv", sep="\t")
+    assert len(controls) == samples["is_control"].sum() * 8
+    row = controls.iloc[0]
+    low, high = stats.binomtest(int(row["n"]), int(row["total"])).proportion_ci(method="wilson")
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high))
+    design = pd.read_csv(result / "design.tsv", sep="\t")
+    assert design["n_samples"].sum() == (~samples["is_control"]).sum()
+    assert design.set_index("population").loc["Korean", "aliased_with"].iloc[0].startswith("Korean = site KR")
+    record = json.loads((result / "compare.json").read_text())
+    assert record["denominators"]["CD4_T"] == ["Treg", "CD4_naive", "CD4_memory"]
+    assert record["after"]["samples"] == (~samples["is_control"]).sum()
+    assert record["excluded"] == {"control sample": int(samples["is_control"].sum())}
+    assert (result / "provenance.json").exists()
+
+
+def test_every_exclusion_is_listed_with_its_reason(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
+    samples, counts = (table.copy() for table in cohort)
+    donors = samples.index[~samples["is_control"] & (samples["population"] != "Japanese")]
+    samples.loc[donors[0], "age"] = np.nan
+    samples.loc[donors[1], "sex"] = "unknown"
+    samples.loc[donors[2], "population"] = None
+    small = samples.loc[donors[3], "sample_id"]
+    here = counts["sample_id"] == small
+    counts.loc[here, "n_cells"] //= 10
+    samples.loc[donors[3], "n_cells"] = counts.loc[here, "n_cells"].sum()
+    # The donor of row 5 is measured again, in a smaller sample.
+    again = samples.loc[donors[5]].copy()
+    again["sample_id"], again["n_cells"] = "again", 900
+    rows = counts[counts["sample_id"] == samples.loc[donors[5], "sample_id"]].assign(sample_id="again")
+    rows["n_cells"] = (rows["n_cells"] * 0.5).astype(int)
+    samples = pd.concat([samples, again.to_frame().T], ignore_index=True)
+    samples = samples.astype({"age": float, "n_cells": int, "is_control": bool})
+    run(
+        tmp_path, samples, pd.concat([counts, rows]), min_cells=800, exclude_populations=("Japanese",),
+        models=("quasibinomial",),
+    )  # fmt: skip
+    excluded = pd.read_csv(tmp_path / "out" / "excluded.tsv", sep="\t")
+    assert excluded["reason"].value_counts().to_dict() == {
+        "control sample": int(samples["is_control"].sum()),
+        "population left out by option": 60,
+        "age is missing": 1,
+        "sex is missing": 1,
+        "population is missing": 1,
+        "fewer than 800 cells": 1,
+        "a larger sample of the same donor and population is used": 1,
+    }
+    shares = pd.read_csv(tmp_path / "out" / "shares.tsv", sep="\t")
+    assert shares[shares["included"]]["sample_id"].nunique() == len(samples) - len(excluded)
+
+
+def test_a_minimal_table_works(tmp_path: Path) -> None:
+    """Two columns of samples, three of counts: no site, batch, age or sex."""
+    samples, counts = make_cohort(controls=False)
+    estimates = run(tmp_path, samples[["sample_id", "population"]], counts.drop(columns="annotator"))
+    assert (estimates["annotator"] == "given").all()
+    row = one(estimates, "population: SG_Chinese - SG_Malay", "betabinomial-mixed")
+    assert row["status"] == "between-site"
+    assert "site is not recorded" in row["aliased_with"]
+    assert "no batch is recorded" in row["note"]
+    record = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert record["dropped_terms"] == {
+        "age": "no sample has a value of 'age'",
+        "sex": "no sample has a value of 'sex'",
+    }
+    assert record["formula"] == "~ population"
+
+
+def test_one_sample_a_group_is_said_not_computed(tmp_path: Path) -> None:
+    samples = pd.DataFrame({"sample_id": ["s1", "s2"], "population": ["A", "B"]})
+    counts = pd.DataFrame({"sample_id": ["s1", "s1", "s2", "s2"], "cell_type": ["x", "y"] * 2, "n_cells": [5, 9, 7, 2]})
+    estimates = run(tmp_path, samples, counts, denominators=())
+    assert set(estimates["status"]) == {"too-few"}
+    assert estimates["note"].str.contains("A has 1 sample after the filters and B has 1 sample").all()
+    assert estimates["estimate"].isna().all()
+
+
+def test_no_cells_in_a_population_is_separation(tmp_path: Path) -> None:
+    samples, counts = make_cohort(controls=False)
+    thai = samples.loc[samples["population"] == "Korean", "sample_id"]
+    counts.loc[counts["sample_id"].isin(thai) & (counts["cell_type"] == "Treg"), "n_cells"] = 0
+    estimates = run(tmp_path, samples, counts)
+    for model in ("betabinomial-mixed", "betabinomial", "quasibinomial"):
+        row = one(estimates, "population: Japanese - Korean", model)
+        assert (row["status"], row["note"]) == (
+            "not-converged",
+            "separated: none of the 60 samples of Korean has a cell of this type",
+        )
+        assert one(estimates, "population: SG_Chinese - SG_Malay", model)["status"] == "within-site"
+    assert one(estimates, "population: Japanese - Korean", "log10-ols")["status"] == "too-few"
+
+
+def test_a_singular_formula_is_a_row_with_its_reason(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
+    estimates = run(tmp_path, *cohort, formula="~ population + age + sex + site", models=("betabinomial", "log10-ols"))
+    row = one(estimates, "population: Japanese - Korean", "betabinomial")
+    assert row["status"] == "not-estimable"
+    assert "site KR" in row["note"]
+    assert pd.isna(row["estimate"])
+    inside = one(estimates, "population: SG_Chinese - SG_Malay", "betabinomial")
+    assert inside["status"] == "within-site"
+    assert np.isfinite(inside["estimate"])
+    assert json.loads((tmp_path / "out" / "compare.json").read_text())["aliased_columns"]
+
+
+def test_paired_design_on_real_counts(shared: Path, tmp_path: Path) -> None:
+    """Eight donors, control and stimulated: donor as a factor; least squares is then the paired t test."""
+    wide = pd.read_csv(shared / "data" / "kang2018_counts.csv", index_col=0)
+    counts = wide.rename_axis(index="sample_id", columns="cell_type").stack().rename("n_cells").reset_index()
+    samples = pd.DataFrame({"sample_id": wide.index, "donor_id": wide.index.str.replace(r"^\w+SNG-", "d", regex=True)})
+    samples["population"] = samples["sample_id"].str[:4]
+    estimates = run(
+        tmp_path, samples, counts, denominators=(), one_vs_rest=False, formula="~ population + donor_id",
+        contrasts=("population: stim - ctrl",),
+    )  # fmt: skip
+    assert set(estimates["status"]) == {"within-site"}
+    assert len(estimates) == 8 * len(MODELS)
+    share = np.log10(wide["CD8 T cells"] / wide.sum(axis=1)).to_numpy()
+    t, p = stats.ttest_rel(share[8:], share[:8])
+    row = one(estimates, "population: stim - ctrl", "log10-ols", "CD8 T cells", "all")
+    assert (row["statistic"], row["p_value"], row["df"]) == pytest.approx((t, p, 7), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"contrasts": ("population: Koraen - Japanese",)}, "Did you mean 'Korean'?"),
+        ({"models": ("betabinom",)}, "Did you mean 'betabinomial'?"),
+        ({"exclude_populations": ("Korea",)}, "Did you mean 'Korean'?"),
+        ({"denominators": ("CD4_T=Treg,CD4_naiv",)}, "Did you mean 'CD4_naive'?"),
+        ({"denominators": ("CD4_T",)}, "no such set"),
+        ({"denominators": ("X=Treg",), "focus": "Treg"}, "one cell_type only"),
+        ({"focus": "Tregs"}, "Did you mean 'Treg'?"),
+        ({"batch": "bacth"}, "Did you mean 'batch'?"),
+        ({"min_cells": 10**6}, "no sample is left after the filters"),
+        ({"formula": "~ age"}, "no 'population' to compare"),
+        ({"primary_denominator": "CD4"}, "Did you mean 'CD4_T'?"),
+    ],
+)
+def test_bad_options_are_one_sentence_and_leave_nothing(
+    cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, options: dict, words: str
+) -> None:
+    with pytest.raises(AidaError) as error:
+        run(tmp_path, *cohort, **options)
+    assert words in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_that_disagree(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
+    samples, counts = cohort
+    with pytest.raises(AidaError, match="must list the same samples"):
+        run(tmp_path, samples.iloc[1:], counts)
+    wrong = counts.assign(n_cells=counts["n_cells"] + 0.5)
+    with pytest.raises(AidaError, match=r"row 1: value .* must be a whole number"):
+        run(tmp_path, samples, wrong)
+
+
+def test_the_command_line(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
+    paths = [str(p) for p in write(tmp_path, *cohort)]
+    out = tmp_path / "out"
+    common = ["compare", *paths, "--out", str(out), "--denominator", CD4, "--focus", "Treg"]
+    done = CliRunner().invoke(
+        main, [*common, "--model", "log10-ols", "--contrast", "population: Korean - Japanese", "--one-vs-rest"]
+    )
+    assert done.exit_code == 0, done.output
+    got = read_estimates(out / "estimates.tsv")
+    assert set(got["cell_type"]) == {"Treg", "CD4_naive", "CD4_memory"}
+    assert len(got) == 3 * 6
+    wrong = CliRunner().invoke(main, [*common, "--contrast", "population: Korean - Japan"])
+    assert wrong.exit_code == 1
+    assert "Did you mean 'Japanese'?" in wrong.output
+
+
+def test_same_input_same_bytes(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run(tmp_path / name, *cohort, models=("betabinomial-mixed",), contrasts=("population: Korean - Japanese",))
+    first, second = ((tmp_path / name / "out" / "estimates.tsv").read_bytes() for name in ("one", "two"))
+    assert first == second
+
+
+def test_a_label_set_is_counted_as_given(estimates: pd.DataFrame) -> None:
+    assert set(estimates.query("denominator == 'all'")["cell_type"]) == set(TYPES)
+    assert set(estimates.query("denominator == 'CD4_T'")["cell_type"]) == {"Treg", "CD4_naive", "CD4_memory"}
