@@ -222,10 +222,8 @@ class RunConfig(_Closed):
         description="Who says what a cell is: author, gate ...; the first is the primary one.",
     )
     focus: str = Field("Treg", description="The cell type the report is about.")
-    denominators: list[str] = Field(
-        ["CD4_T", "T", "all"],
-        min_length=1,
-        description="Shares of what: sets of the cohort file, or `all`. First: primary.",
+    denominator: str = Field(
+        "CD4_T", description="Primary denominator: a set of the cohort file, or `all`; the others are reported beside it."
     )
     models: list[str] = Field(
         list(MODELS), min_length=1, description="Models of `compare`; the first is the primary one."
@@ -389,7 +387,7 @@ def compare_options(run: RunConfig) -> list[str]:
     """
     options = ["--formula", run.formula, "--focus", run.focus, "--min-cells", str(run.min_cells)]
     options += ["--seed", str(run.seed), "--robust" if run.robust else "--no-robust"]
-    options += ["--primary-denominator", run.denominators[0], "--primary-annotator", run.annotators[0]]
+    options += ["--primary-denominator", run.denominator, "--primary-annotator", run.annotators[0]]
     for flag, values in (
         ("--model", run.models),
         ("--contrast", run.contrasts),
