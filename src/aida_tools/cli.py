@@ -32,6 +32,14 @@ _GATE = click.option(
     show_default=True,
     help="Genes of the marker gate.",
 )
+_MODELS = click.option(
+    "--models",
+    "model_folder",
+    type=click.Path(path_type=Path),
+    default=Path("models"),
+    show_default=True,
+    help="Folder of models.",
+)
 
 
 class _Group(click.Group):
@@ -128,19 +136,36 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
 @click.argument("fetched", type=_EXISTING)
 @_OUT
 @_GATE
+@_MODELS
+@click.option(
+    "--model", "models", multiple=True, help="Linear model: its name in --models or its path; may be repeated."
+)
+@click.option("--samples", type=_EXISTING, help="cells.parquet, or its folder: who is of which sample.")
+@click.option(
+    "--pseudobulk", multiple=True, metavar="NAME", help="Also sum the counts by sample and by labels of NAME: author, "
+    "gate or a model; may be repeated.",
+)  # fmt: skip
 @click.option("--cells", metavar="A:B", help="Scan only these rows of the file (from 0, B not included).")
-@click.option("--block", type=click.IntRange(1), default=8192, show_default=True, help="Cells a block.")
+@click.option("--block", type=click.IntRange(1), default=2048, show_default=True, help="Cells a block.")
 @click.option("--threads", type=click.IntRange(1), help="Threads at work; default: all cores.")
-def scan(
-    cohort: Path, fetched: Path, out: Path, gate: Path, cells: str | None, block: int, threads: int | None
-) -> None:
-    """Read the counts once: quality, marker gate and model scores of every cell.
+def scan(cohort: Path, fetched: Path, out: Path, gate: Path, samples: Path | None, **options: Any) -> None:
+    """Read the counts once: quality, marker gate, model scores and pseudobulk sums.
 
     --block and --threads are settings of memory and speed and do not change the result.
     """
     from aida_tools.scan.run import scan as run
 
-    run(cohort, fetched, out, gate_path=gate, block=block, threads=threads, cells=cells)
+    run(cohort, fetched, out, gate_path=gate, samples_path=samples, **options)
+
+
+@main.command("scan-gather")
+@click.argument("scans", type=_EXISTING, nargs=-1, required=True)
+@_OUT
+def scan_gather(scans: tuple[Path, ...], out: Path) -> None:
+    """Put SCANS of ranges of cells (`scan --cells A:B`) together, as if scanned at once."""
+    from aida_tools.scan.gather import gather
+
+    gather(scans, out)
 
 
 @main.command()
@@ -241,6 +266,33 @@ def report(compared: Path, drawn: Path, provenance: tuple[Path, ...], out: Path)
     from aida_tools.report.run import write_report
 
     write_report(compared, drawn, out, provenance=provenance)
+
+
+@main.command()
+@click.argument("compare_dir", type=_EXISTING)
+@_OUT
+@click.option(
+    "--plan",
+    "plans",
+    multiple=True,
+    metavar="KEY=N,...",
+    help="A new population: donors=70,cells=700,libraries=5[,sites=1][,reference_donors=...]; may be repeated.",
+)
+@click.option(
+    "--site-sd",
+    "site_sds",
+    type=click.FloatRange(0),
+    multiple=True,
+    default=(0.0, 0.1, 0.2),
+    show_default=True,
+    help="Standard deviation between sites to plan for, log-odds scale; may be repeated.",
+)
+@click.option("--power", type=click.FloatRange(0.05, 0.999, min_open=True), default=0.8, show_default=True)
+def power(compare_dir: Path, out: Path, plans: tuple[str, ...], site_sds: tuple[float, ...], power: float) -> None:
+    """What COMPARE_DIR could have found (minimal detectable odds ratios), and what a new population would take."""
+    from aida_tools.power.run import plan_power
+
+    plan_power(compare_dir, out, plans=plans, site_sds=site_sds, power=power)
 
 
 if __name__ == "__main__":

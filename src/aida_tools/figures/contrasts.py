@@ -1,0 +1,220 @@
+"""Forest plot: contrasts within one site above, contrasts between sites below."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from aida_tools.figures.style import BAND, DOUBLE, INK, MUTED, Palette, canvas, note, odds_axis, styled, wrap
+
+#: Models on the natural-log odds scale; `log10-ols` is a ratio of shares and is drawn hollow.
+ODDS_MODELS = {
+    "betabinomial-mixed": ("o", "#1a1a1a"),
+    "betabinomial-cluster": ("D", "#0072B2"),
+    "betabinomial-library": ("s", "#009E73"),
+    "betabinomial": ("s", "#56B4E9"),
+    "quasibinomial": ("^", "#E69F00"),
+    "propeller-logit": ("v", "#CC79A7"),
+    "clr": ("P", "#8C6D31"),
+}
+RATIO_MODELS = {"log10-ols": ("o", "#D55E00")}
+_PANELS = {
+    "within-site": "Within one site: population and site are told apart",
+    "between-site": "Between sites: population and site cannot be told apart",
+}
+
+
+def forest_table(estimates: pd.DataFrame, *, model: str, limit: int = 14) -> pd.DataFrame:
+    """Choose and convert the rows of a forest plot.
+
+    Parameters
+    ----------
+    estimates
+        Rows of `estimates.tsv` for one cell type, denominator and annotator; contrasts of other terms than
+        population are left out.
+    model
+        The primary model: it decides which contrasts are shown, and their panel.
+    limit
+        Most contrasts shown in a panel. One-vs-rest contrasts come first in the between-site panel, and pairs are
+        left out of it where one-vs-rest contrasts exist.
+
+    Returns
+    -------
+    Columns `panel, contrast, model, quantity, ratio, low, high`, with odds ratios (or, for `log10-ols`, ratios of
+    shares). Models of another unit (`propeller-asin`) are left out, as are estimates that do not exist.
+    """
+    drawn = estimates[estimates["estimate"].notna() & estimates["contrast"].str.startswith("population: ")]
+    rows = []
+    for status in _PANELS:
+        chosen = drawn[(drawn["model"] == model) & (drawn["status"] == status)]
+        versus_rest = chosen["contrast"].str.endswith(" - rest")
+        if status == "between-site" and versus_rest.any():
+            chosen = chosen[versus_rest]
+        for contrast in chosen["contrast"].drop_duplicates().head(limit):
+            every = drawn[drawn["contrast"] == contrast]
+            for name in [model, *[m for m in (*ODDS_MODELS, *RATIO_MODELS) if m != model]]:
+                for record in every[every["model"] == name].to_dict("records"):
+                    if name not in ODDS_MODELS and name not in RATIO_MODELS:
+                        continue
+                    base = 10.0 if name in RATIO_MODELS else np.e
+                    rows.append(
+                        {
+                            "panel": status,
+                            "contrast": contrast,
+                            "model": name,
+                            "quantity": "ratio of shares" if name in RATIO_MODELS else "odds ratio",
+                            "ratio": base ** record["estimate"],
+                            "low": base ** record["ci_low"],
+                            "high": base ** record["ci_high"],
+                        }
+                    )
+    return pd.DataFrame(rows, columns=["panel", "contrast", "model", "quantity", "ratio", "low", "high"])
+
+
+@styled
+def forest(
+    estimates: pd.DataFrame,
+    palette: Palette,
+    *,
+    model: str,
+    site_bound: pd.DataFrame | None = None,
+    width: float = DOUBLE,
+    synthetic: bool = False,
+) -> Figure:
+    """Draw contrasts as odds ratios: a panel within sites, a panel between sites, models as rows.
+
+    Parameters
+    ----------
+    estimates
+        Rows of `estimates.tsv` for one cell type, denominator and annotator.
+    palette
+        Labels of the populations.
+    model
+        The primary model, drawn large; its ratio and interval are printed at the right.
+    site_bound
+        Columns `contrast, low, high` (odds ratios): what a difference between sites alone could look like; a band
+        behind the contrast.
+    width
+        Width in mm.
+    synthetic
+        Mark the figure.
+    """
+    table = forest_table(estimates, model=model)
+    if table.empty:
+        figure = canvas(width, 30 + 4 * synthetic, synthetic=synthetic)
+        note(figure.subplots(), "No contrast could be estimated. The table of contrasts says why for each.")
+        return figure
+    models = [m for m in (model, *ODDS_MODELS, *RATIO_MODELS) if m in set(table["model"])]
+    models = list(dict.fromkeys(models))
+    counts = {p: table.loc[table["panel"] == p, "contrast"].nunique() for p in _PANELS}
+    shown = [p for p in _PANELS if counts[p]]
+    pitch = max(6.0, 1.9 * len(models) + 1.5)
+    height = sum(counts.values()) * pitch + 10 * len(shown) + 9 + 4 * synthetic
+    figure = canvas(width, height, synthetic=synthetic)
+    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=[counts[p] for p in shown])[:, 0]
+    spread = table[["ratio", "low", "high"]].to_numpy(float)
+    low, high = max(float(np.nanmin(spread)), 1 / 20), min(float(np.nanmax(spread)), 20.0)
+    low, high = min(low / 1.04, 0.8), max(high * 1.04, 1.25)
+    for axes, panel in zip(panels, shown, strict=True):
+        _panel(axes, table[table["panel"] == panel], models, palette, model, site_bound, width)
+        axes.set_title(wrap(_PANELS[panel], 34 if width < 120 else 90))
+        odds_axis(axes, low, high)
+    panels[-1].set_xlabel("odds ratio (logarithmic axis)")
+    figure.legend(
+        handles=[_handle(m, m == model) for m in models],
+        loc="outside lower center",
+        ncols=min(len(models), 2 if width < 120 else 6),
+        columnspacing=1.4,
+    )
+    return figure
+
+
+def _two_lines(contrast: str, width: float) -> str:
+    """Break a long contrast before its second side."""
+    left, _, right = contrast.partition(" – ")
+    narrow = width < 120
+    if len(contrast) <= (20 if narrow else 30) or not right:
+        return contrast
+    return f"{wrap(left, 20 if narrow else 34)}\n– {wrap(right, 18 if narrow else 32)}"
+
+
+def _look(name: str, primary: bool) -> dict[str, Any]:
+    marker, colour = {**ODDS_MODELS, **RATIO_MODELS}[name]
+    return {
+        "marker": marker,
+        "color": INK if primary else colour,
+        "markersize": 4.6 if primary else 3.0,
+        "markerfacecolor": "white" if name in RATIO_MODELS else INK if primary else colour,
+        "markeredgewidth": 0.8,
+        "linewidth": 1.5 if primary else 0.8,
+    }
+
+
+def _handle(name: str, primary: bool) -> Line2D:
+    label = f"{name} (primary)" if primary else f"{name} (ratio of shares)" if name in RATIO_MODELS else name
+    return Line2D([], [], label=label, **_look(name, primary))
+
+
+def _panel(
+    axes: Axes,
+    table: pd.DataFrame,
+    models: list[str],
+    palette: Palette,
+    model: str,
+    site_bound: pd.DataFrame | None,
+    width: float,
+) -> None:
+    contrasts = list(dict.fromkeys(table["contrast"]))
+    step = 0.78 / len(models)
+    printed = []
+    for row, contrast in enumerate(contrasts):
+        if row % 2 == 0:
+            axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
+        if site_bound is not None:
+            for bound in site_bound[site_bound["contrast"] == contrast].to_dict("records"):
+                axes.fill_betweenx(
+                    [row - 0.5, row + 0.5],
+                    bound["low"],
+                    bound["high"],
+                    color="#F2C94C",
+                    alpha=0.35,
+                    linewidth=0,
+                    zorder=1,
+                )
+        for entry in table[table["contrast"] == contrast].to_dict("records"):
+            primary = entry["model"] == model
+            y = row + (models.index(entry["model"]) - (len(models) - 1) / 2) * step
+            axes.plot(
+                [entry["low"], entry["high"]],
+                [y, y],
+                solid_capstyle="butt",
+                zorder=3,
+                **{k: v for k, v in _look(entry["model"], primary).items() if k in ("color", "linewidth")},
+            )
+            axes.plot(
+                entry["ratio"],
+                y,
+                zorder=4,
+                linestyle="none",
+                gid=f"{contrast}|{entry['model']}",
+                **_look(entry["model"], primary),
+            )
+            if primary:
+                interval = f"({entry['low']:.2f}–{entry['high']:.2f})" if pd.notna(entry["low"]) else "(no interval)"
+                printed.append((row, f"{entry['ratio']:.2f}  {interval}"))
+    axes.axvline(1, color=MUTED, linewidth=0.7, zorder=2)
+    axes.set_yticks(range(len(contrasts)), [_two_lines(palette.contrast(c), width) for c in contrasts])
+    axes.set_ylim(len(contrasts) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    right = axes.twinx()
+    right.set_ylim(axes.get_ylim())
+    right.set_yticks([row for row, _ in printed], [text for _, text in printed])
+    right.tick_params(axis="y", length=0)
+    right.spines[:].set_visible(False)

@@ -1,0 +1,268 @@
+"""What the data can and cannot tell apart: the design, and the control samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from aida_tools.figures.style import (
+    BAND,
+    CYCLE,
+    DOUBLE,
+    INK,
+    MUTED,
+    RULE,
+    Palette,
+    canvas,
+    label_rows,
+    note,
+    on,
+    percent_axis,
+    row_height,
+    shade,
+    styled,
+    wrap,
+)
+
+
+def _short(batch: str, site: str) -> str:
+    """Leave out of a batch's name what its site already says: KR_SGI_B007 -> B007."""
+    return batch.rsplit("_", 1)[-1] if batch.startswith(f"{site}_") else batch
+
+
+def _columns(table: pd.DataFrame, sites: list[str]) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """Place the batches of a table side by side, sites apart: their (site, batch) and positions, shape (n,)."""
+    keys, places, x = [], [], 0.0
+    for site in sites:
+        for batch in sorted(set(table.loc[table["site"] == site, "batch"])):
+            keys.append((site, batch))
+            places.append(x)
+            x += 1
+        x += 0.6
+    return keys, np.array(places)
+
+
+def _site_order(table: pd.DataFrame, palette: Palette) -> list[str]:
+    """Order sites by the first of their populations."""
+    order = {code: i for i, code in enumerate(palette.order(table["population"]))}
+    first = table["population"].map(order).groupby(table["site"]).min()
+    return first.sort_values(kind="stable").index.tolist()
+
+
+def _text(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(site=table["site"].fillna("one site"), batch=table["batch"].fillna("one batch"))
+
+
+@styled
+def design_map(
+    design: pd.DataFrame,
+    palette: Palette,
+    *,
+    width: float = DOUBLE,
+    synthetic: bool = False,
+) -> Figure:
+    """Draw which population was measured in which batch of which site, and what is therefore aliased.
+
+    Parameters
+    ----------
+    design
+        One row a population, site and batch: `population, site, batch, n_donors, aliased_with` (the last a sentence,
+        or missing).
+    palette
+        Labels, colours and order of the populations.
+    width
+        Width in mm.
+    synthetic
+        Mark the figure.
+
+    Returns
+    -------
+    Rows are populations, columns batches grouped by site, tiles numbers of donors (darker is more). The verdict at the
+    right is `aliased with site X` where a population cannot be told from its site, `mixed` where it can.
+    """
+    table = _text(design)
+    codes = palette.order(table["population"])
+    sites = _site_order(table, palette) if codes else []
+    codes = sorted(codes, key=lambda c: min(sites.index(s) for s in table.loc[table["population"] == c, "site"]))
+    pitch = row_height([palette.label(c) for c in codes], 24, least=7.0, extra=2.8)
+    figure = canvas(width, pitch * max(len(codes), 2) + 24 + 4 * synthetic, synthetic=synthetic)
+    axes = figure.subplots()
+    if table.empty:
+        note(axes, "No sample entered the comparison.")
+        return figure
+    keys, places = _columns(table, sites)
+    at = dict(zip(keys, places, strict=True))
+    most = float(table["n_donors"].max())
+    numbers = len(keys) <= width / 6.5
+    for row, code in enumerate(codes):
+        axes.axhline(row, color=RULE, linewidth=0.4, zorder=0)
+        own = table[table["population"] == code]
+        for record in own.to_dict("records"):
+            colour = shade(palette.colour(code), 0.72 * (1 - record["n_donors"] / most))
+            x = at[record["site"], record["batch"]]
+            axes.bar(x, 0.8, width=0.88, bottom=row - 0.4, color=colour, linewidth=0, zorder=2, gid=f"tile-{code}")
+            if numbers:
+                axes.text(
+                    x,
+                    row,
+                    f"{record['n_donors']:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=5.5,
+                    color=on(colour),
+                    zorder=3,
+                )
+    for site in sites:
+        own_places = [at[k] for k in keys if k[0] == site]
+        axes.axvspan(own_places[0] - 0.55, own_places[-1] + 0.55, color=BAND, linewidth=0, zorder=-1)
+        axes.annotate(
+            site,
+            ((own_places[0] + own_places[-1]) / 2, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontweight="bold",
+            fontsize=7,
+        )
+    total = table.groupby("population")["n_donors"].sum()
+    label_rows(axes, [(palette.label(code), f"{total[code]:.0f} donors") for code in codes], width=24)
+    axes.set_ylim(len(codes) - 0.45, -0.55)
+    axes.set_xlim(-0.7, places[-1] + 0.7)
+    crowded = len(keys) > width / 3.2
+    axes.set_xticks(places, ["" if crowded else _short(b, s) for s, b in keys], rotation=90, fontsize=5.5)
+    axes.set_xlabel("batch" if not crowded else f"{len(keys)} batches, a column each")
+    axes.tick_params(axis="x", length=0)
+    axes.spines[:].set_visible(False)
+    verdicts = axes.twinx()
+    verdicts.set_ylim(axes.get_ylim())
+    verdicts.set_yticks(range(len(codes)), [_verdict(table, c) for c in codes], fontsize=6.2)
+    for label, code in zip(verdicts.get_yticklabels(), codes, strict=True):
+        aliased = table.loc[table["population"] == code, "aliased_with"].notna().any()
+        label.set(color=INK if aliased else MUTED, fontweight="bold" if aliased else "normal")
+    verdicts.tick_params(length=0)
+    verdicts.spines[:].set_visible(False)
+    return figure
+
+
+def _verdict(table: pd.DataFrame, code: str) -> str:
+    own = table[table["population"] == code]
+    sites = list(dict.fromkeys(own["site"]))
+    if own["aliased_with"].notna().any():
+        return f"aliased with\nsite {' + '.join(sites)}"
+    others = set(table.loc[table["population"] != code, "site"])
+    return f"{'mixed with others' if others & set(sites) else 'alone'}\nin {' + '.join(sites)}"
+
+
+@styled
+def controls(
+    table: pd.DataFrame,
+    *,
+    title: str = "Share",
+    width: float = DOUBLE,
+    synthetic: bool = False,
+) -> Figure:
+    """Draw what the same control sample measures in every batch of every site.
+
+    Parameters
+    ----------
+    table
+        One row a control sample: `site, batch, donor_id, n, total, share, ci_low, ci_high` (shares 0-1).
+    title
+        What the share is of, for the axis.
+    width
+        Width in mm.
+    synthetic
+        Mark the figure.
+
+    Returns
+    -------
+    Columns are batches grouped by site, points control samples with their interval (marker and colour: the control
+    donor), horizontal lines the pooled share of a control donor at a site.
+    """
+    table = _text(table)
+    figure = canvas(width, 62 + 4 * synthetic, synthetic=synthetic)
+    axes = figure.subplots()
+    if table.empty:
+        note(axes, "This cohort has no control samples: nothing measures the difference between its sites.")
+        return figure
+    sites = sorted(set(table["site"]))
+    keys, places = _columns(table, sites)
+    at = dict(zip(keys, places, strict=True))
+    donors = sorted(set(table["donor_id"]))
+    looks = {d: ("osD^vPX"[i % 7], CYCLE[i % len(CYCLE)]) for i, d in enumerate(donors)}
+    for i, site in enumerate(sites):
+        own_places = [at[k] for k in keys if k[0] == site]
+        if i % 2 == 0:
+            axes.axvspan(own_places[0] - 0.8, own_places[-1] + 0.8, color=BAND, linewidth=0, zorder=0)
+        axes.annotate(
+            site,
+            ((own_places[0] + own_places[-1]) / 2, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontweight="bold",
+            fontsize=7,
+        )
+        for donor, group in table[table["site"] == site].groupby("donor_id"):
+            pooled = group["n"].sum() / group["total"].sum()
+            axes.plot(
+                [own_places[0] - 0.45, own_places[-1] + 0.45],
+                [pooled, pooled],
+                color=looks[donor][1],
+                linewidth=1,
+                alpha=0.7,
+                zorder=2,
+                gid="pooled",
+            )
+    for key in keys:
+        site, batch = key
+        group = table[(table["site"] == site) & (table["batch"] == batch)]
+        ordered = group.sort_values("donor_id")
+        for k, record in enumerate(ordered.to_dict("records")):
+            x = at[key] + (k - (len(ordered) - 1) / 2) * min(0.28, 0.8 / len(ordered))
+            marker, colour = looks[record["donor_id"]]
+            axes.plot([x, x], [record["ci_low"], record["ci_high"]], color=colour, linewidth=0.8, alpha=0.75, zorder=3)
+            axes.plot(
+                x,
+                record["share"],
+                marker=marker,
+                color=colour,
+                markersize=3.6,
+                markeredgecolor="white",
+                markeredgewidth=0.4,
+                linestyle="none",
+                zorder=4,
+                gid="control",
+            )
+    crowded = len(keys) > width / 2.8
+    axes.set_xticks(places, ["" if crowded else _short(b, s) for s, b in keys], rotation=90, fontsize=5.5)
+    axes.set_xlim(-0.9, places[-1] + 0.9)
+    axes.set_xlabel("batch" if not crowded else f"{len(keys)} batches, a column each")
+    axes.set_ylabel(wrap(f"{title}, %", 36))
+    axes.set_ylim(bottom=0)
+    percent_axis(axes, which="y")
+    axes.grid(axis="y")
+    axes.tick_params(axis="x", length=0)
+    axes.spines["left"].set_visible(False)
+    handles = [
+        Line2D(
+            [],
+            [],
+            marker=m,
+            color=c,
+            linewidth=1,
+            markersize=3.6,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            label=f"control {d}",
+        )
+        for d, (m, c) in looks.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(donors), 2 if width < 120 else 4))
+    return figure

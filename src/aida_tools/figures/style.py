@@ -1,0 +1,307 @@
+"""How every figure looks: sizes in mm, type, colours of populations, the SYNTHETIC mark, and saving."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from aida_tools.tables import write_tsv
+
+#: Widths of one and two journal columns, mm.
+SINGLE, DOUBLE = 89.0, 183.0
+INK, MUTED, RULE, BAND = "#1a1a1a", "#5f6368", "#d9dce0", "#f3f4f6"
+#: The focus cell type and the mark of synthetic data.
+FOCUS, WARN = "#B3261E", "#B3261E"
+#: For populations without a colour of their own, and for cell types (Okabe-Ito and Tol, told apart when colour-blind).
+CYCLE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#8C6D31",
+    "#332288",
+    "#999933",
+    "#AA4499",
+    "#117733",
+    "#882255",
+)
+
+RC: Any = {
+    "font.family": "sans-serif",
+    # Only what matplotlib itself ships, so that a figure is the same on every machine.
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 6.5,
+    "axes.titlesize": 7.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "grid.color": RULE,
+    "grid.linewidth": 0.4,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.4,
+    "legend.borderaxespad": 0.0,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    "savefig.facecolor": "white",
+    # Text stays text: it can be edited, searched and copied.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "aida_tools",
+}
+
+
+def rows(table: pd.DataFrame) -> Iterator[Any]:
+    """Iterate over the rows of a table as named tuples."""
+    return table.itertuples(index=False)
+
+
+def styled[**P](function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure in the house style, whatever the caller's settings are."""
+
+    @wraps(function)
+    def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(RC):
+            return function(*args, **kwargs)
+
+    return draw
+
+
+def canvas(width: float, height: float, *, synthetic: bool = False) -> Figure:
+    """Make an empty figure.
+
+    Parameters
+    ----------
+    width, height
+        Size in mm.
+    synthetic
+        Mark the figure as made from synthetic data.
+    """
+    figure = Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+    if synthetic:
+        mark_synthetic(figure)
+    return figure
+
+
+def mark_synthetic(figure: Figure) -> None:
+    """Write SYNTHETIC across a figure, and once more in its corner where no point hides it."""
+    layout: Any = figure.get_layout_engine()
+    width, height = figure.get_size_inches() * 25.4
+    # A strip of 4 mm at the top is kept free for the badge.
+    layout.set(rect=(0, 0, 1, 1 - 4 / height))
+    angle = float(np.degrees(np.arctan2(height, width)))
+    across = figure.text(
+        0.5,
+        0.5,
+        "SYNTHETIC",
+        fontsize=min(width, height * 1.8) * 0.28,
+        fontweight="bold",
+        color=MUTED,
+        alpha=0.07,
+        rotation=min(angle, 30),
+        ha="center",
+        va="center",
+        zorder=5,
+    )
+    badge = figure.text(
+        1 - 2 / width,
+        1 - 0.8 / height,
+        "SYNTHETIC DATA",
+        fontsize=5.5,
+        fontweight="bold",
+        color="white",
+        ha="right",
+        va="top",
+        bbox={"boxstyle": "round,pad=0.3", "facecolor": WARN, "edgecolor": "none"},
+    )
+    for text in (across, badge):
+        text.set_in_layout(False)
+
+
+class Palette:
+    """Labels and colours of populations, those of `populations.tsv` first.
+
+    Parameters
+    ----------
+    table
+        Columns `code, label, colour`; its order is the order of drawing.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._label = dict(zip(table["code"], table["label"], strict=True))
+        self._colour = dict(zip(table["code"], table["colour"], strict=True))
+        self._order = {code: i for i, code in enumerate(table["code"])}
+
+    def label(self, code: str) -> str:
+        """Return the name to print; a code that is not in the table stands for itself."""
+        return self._label.get(code, code.replace("_", " "))
+
+    def colour(self, code: str) -> str:
+        """Return the colour as `#rrggbb`; a code that is not in the table gets one that depends on its name only."""
+        return self._colour.get(code, CYCLE[sum(code.encode()) % len(CYCLE)])
+
+    def order(self, codes: Iterable[str]) -> list[str]:
+        """Sort codes as the table lists them, unknown ones last by name."""
+        return sorted(set(codes), key=lambda c: (self._order.get(c, len(self._order)), c))
+
+    def contrast(self, text: str) -> str:
+        """Write a contrast for readers: `population: Korean - rest` becomes `Korean – all others`."""
+        term, _, sides = text.partition(": ")
+        left, separator, right = sides.partition(" - ")
+        if not separator:
+            return text
+        names = [self.label(side) if term == "population" else side for side in (left, right)]
+        return f"{names[0]} – {'all others' if right == 'rest' else names[1]}"
+
+
+def shade(colour: str, amount: float) -> str:
+    """Mix a colour with white (amount > 0) or black (amount < 0); amount in [-1, 1]."""
+    target = 1.0 if amount > 0 else 0.0
+    red, green, blue = (c + (target - c) * abs(amount) for c in to_rgb(colour))
+    return to_hex((red, green, blue))
+
+
+def on(colour: Any) -> str:
+    """Return the text colour, ink or white, that is the more readable on a background."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    luminance = float(np.dot([0.2126, 0.7152, 0.0722], channels))
+    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.06 else INK
+
+
+def wrap(text: str, width: int) -> str:
+    """Break a long label into lines of at most `width` characters (underscores count as breaks)."""
+    lines = textwrap.wrap(text.replace("_", "_\u200b").replace("|", "|\u200b"), width, break_long_words=True)
+    return "\n".join(lines).replace("\u200b", "")
+
+
+def row_height(names: Iterable[str], width: int, *, least: float, extra: float = 0.0) -> float:
+    """Return the height of a row, mm, that leaves room for the longest of its wrapped names.
+
+    Parameters
+    ----------
+    names
+        The names.
+    width
+        Longest line of a name, characters.
+    least
+        Least height, mm.
+    extra
+        Room for what stands below the name, mm.
+    """
+    return max(least, max((2.9 * (wrap(name, width).count("\n") + 1) for name in names), default=0.0) + extra + 1.2)
+
+
+def label_rows(axes: Axes, labels: list[tuple[str, str]], *, width: int) -> None:
+    """Label the rows 0, 1, ... of an axis: a name in bold, and below it a muted line.
+
+    Parameters
+    ----------
+    axes
+        Where; the y axis points down.
+    labels
+        A name and a line for each row.
+    width
+        Longest line of a name, characters.
+    """
+    axes.set_yticks(range(len(labels)), [wrap(name, width) for name, _ in labels], va="bottom", fontweight="bold")
+    axes.tick_params(axis="y", length=0, pad=5)
+    for row, (_, line) in enumerate(labels):
+        axes.annotate(
+            line,
+            (0, row),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(-5, -1),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=5.6,
+            color=MUTED,
+            linespacing=1.2,
+        )
+
+
+def percent_axis(axes: Axes, *, which: str = "x") -> None:
+    """Print shares (0-1) as percentages on an axis."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
+
+
+def odds_axis(axes: Axes, low: float, high: float) -> None:
+    """Make the x axis logarithmic in the odds ratio, with readable ticks; `low` and `high` are odds ratios."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    steps = [0.05, 0.1, 0.2, 0.25, 0.33, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4, 5, 10, 20]
+    ticks = [s for s in steps if low <= s <= high]
+    if len(ticks) > 7:
+        wide = {0.05, 0.1, 0.25, 0.5, 0.67, 1, 1.5, 2, 4, 10, 20} if high / low < 12 else {0.1, 0.25, 0.5, 1, 2, 4, 10}
+        ticks = [t for t in ticks if t in wide]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.xaxis.minorticks_off()
+
+
+def note(axes: Axes, text: str) -> Text:
+    """Write a sentence in the middle of an empty panel."""
+    axes.set_axis_off()
+    return axes.text(0.5, 0.5, wrap(text, 70), transform=axes.transAxes, ha="center", va="center", color=MUTED)
+
+
+def save(figure: Figure, table: pd.DataFrame, stem: Path) -> list[Path]:
+    """Write a figure as PDF, SVG and 300-dpi PNG, with the table it was drawn from beside it.
+
+    The files depend on the figure alone: no date, no random ids.
+
+    Parameters
+    ----------
+    figure
+        The figure.
+    table
+        Its source table, written as TSV.
+    stem
+        Path without suffix.
+
+    Returns
+    -------
+    The four paths.
+    """
+    metadata: Mapping[str, dict[str, Any]] = {
+        "pdf": {"CreationDate": None, "ModDate": None},
+        "svg": {"Date": None},
+        "png": {"Software": None},
+    }
+    paths = [stem.with_suffix(f".{kind}") for kind in (*metadata, "tsv")]
+    with mpl.rc_context(RC):
+        for path, (kind, facts) in zip(paths, metadata.items(), strict=False):
+            figure.savefig(path, format=kind, dpi=300, metadata=facts)
+    write_tsv(table, paths[-1])
+    return paths

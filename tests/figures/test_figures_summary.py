@@ -1,0 +1,72 @@
+"""Medians, intervals and colours: against scipy, statsmodels and the published table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from aida_tools.figures.style import Palette, on, shade, wrap
+from aida_tools.figures.summary import cell_intervals, median_interval
+
+
+@pytest.mark.parametrize(
+    ("n", "k"),
+    # Ranks of the distribution-free 95 % interval of the median, as tabulated (e.g. Altman, Practical Statistics
+    # for Medical Research, table B11).
+    [(6, 1), (8, 1), (9, 2), (10, 2), (12, 3), (15, 4), (20, 6), (30, 10), (50, 18), (100, 40)],
+)
+def test_median_interval_has_the_tabulated_ranks(n: int, k: int) -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    assert median_interval(values) == (np.median(values), k, n + 1 - k)
+
+
+def test_median_interval_covers_the_median_of_skewed_shares() -> None:
+    rng = np.random.default_rng(3)
+    truth = stats.beta.median(2, 40)
+    hits = [low <= truth <= high for _, low, high in (median_interval(rng.beta(2, 40, 25)) for _ in range(2000))]
+    assert 0.945 < np.mean(hits) < 0.985
+
+
+def test_median_interval_of_few_values_has_no_limits() -> None:
+    assert median_interval(np.array([])) == pytest.approx((np.nan,) * 3, nan_ok=True)
+    assert median_interval(np.array([0.1, np.nan, 0.3])) == pytest.approx((0.2, np.nan, np.nan), nan_ok=True)
+
+
+def test_cell_intervals_are_wilsons() -> None:
+    n, total = np.array([0.0, 3, 50, 10]), np.array([40.0, 60, 50, 0])
+    low, high = cell_intervals(n, total)
+    expected = proportion_confint(n[:3], total[:3], method="wilson")
+    np.testing.assert_allclose(low[:3], expected[0], atol=1e-12)
+    np.testing.assert_allclose(high[:3], expected[1], atol=1e-12)
+    assert np.isnan([low[3], high[3]]).all()
+
+
+def test_text_on_any_population_colour_is_readable(palette: Palette) -> None:
+    from matplotlib.colors import to_rgb
+
+    def luminance(colour: str) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    for code in ("SG_Chinese", "Korean", "Thai", "unknown", "not in the table"):
+        for amount in (0.0, 0.3, 0.7):
+            back = shade(palette.colour(code), amount)
+            light, dark = sorted([luminance(back), luminance(on(back))], reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.0
+
+
+def test_palette_keeps_the_tables_order_and_lets_unknown_codes_through(palette: Palette) -> None:
+    assert palette.order(["Thai", "Zulu", "Korean", "SG_Chinese"]) == ["SG_Chinese", "Korean", "Thai", "Zulu"]
+    assert palette.label("Zulu_North") == "Zulu North"
+    assert palette.colour("Zulu") == palette.colour("Zulu")
+    assert palette.contrast("population: Korean - rest") == "Korean – all others"
+    assert palette.contrast("population: SG_Malay - Korean") == "Singaporean Malay – Korean"
+    assert palette.contrast("age") == "age"
+
+
+def test_wrap_breaks_at_underscores_and_keeps_every_letter() -> None:
+    text = wrap("a_very_long_name_of_a_cell_type", 12)
+    assert max(map(len, text.split("\n"))) <= 12
+    assert text.replace("\n", "") == "a_very_long_name_of_a_cell_type"
