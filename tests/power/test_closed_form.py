@@ -18,6 +18,7 @@ from aida_tools.power.closed_form import (
     false_positive_rate,
     minimal_detectable,
     power_of,
+    weighted_covariance,
 )
 from aida_tools.power.plan import Plan, between_site_error, parse_plan, within_site_error
 
@@ -61,6 +62,16 @@ def test_variance_of_a_contrast_is_the_quadratic_form_of_the_full_covariance() -
     same = [np.equal.outer(codes, codes) for codes in (batch, site)]
     covariance = np.diag(variance) + spread.batch**2 * same[0] + spread.site**2 * same[1]
     assert contrast_variance(weights, variance, batch, site, spread) == pytest.approx(weights @ covariance @ weights)
+
+
+def test_covariance_by_batches_is_that_of_the_full_matrix() -> None:
+    rng = np.random.default_rng(4)
+    n = 25
+    batch, variance = rng.permutation(np.arange(n) % 4), rng.uniform(0.1, 0.3, n)
+    design = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+    full = np.diag(variance) + 0.2**2 * np.equal.outer(batch, batch)
+    wanted = np.linalg.inv(design.T @ np.linalg.solve(full, design))
+    np.testing.assert_allclose(weighted_covariance(design, variance, batch, 0.2), wanted, rtol=1e-9)
 
 
 def test_between_sites_libraries_and_sites_add_their_share() -> None:

@@ -78,6 +78,32 @@ def contrast_variance(
     return float(weights**2 @ variance + spread.batch**2 * (by_batch @ by_batch) + spread.site**2 * (by_site @ by_site))
 
 
+def weighted_covariance(design: Array, variance: Array, batch: NDArray[np.intp], batch_sd: float) -> Array:
+    """Covariance of the coefficients when every donor is weighted by what is known of it: generalised least squares.
+
+    Parameters
+    ----------
+    design
+        Shape (n, p), of full rank.
+    variance
+        Variance of each donor's observed log-odds, shape (n,); see `donor_variance`.
+    batch
+        Codes from 0, shape (n,).
+    batch_sd
+        Standard deviation of a normal intercept that the donors of a batch share.
+
+    Returns
+    -------
+    `(X' V^-1 X)^-1`, shape (p, p), with V = diag(variance) plus batch_sd^2 within batches, inverted batch by batch
+    (Sherman-Morrison).
+    """
+    weighted = design / variance[:, None]
+    members = np.equal.outer(np.arange(batch.max() + 1), batch).astype(float)
+    sums, precision = members @ weighted, members @ (1 / variance)
+    shrunk = sums * (batch_sd**2 / (1 + batch_sd**2 * precision))[:, None]
+    return np.linalg.inv(design.T @ weighted - sums.T @ shrunk)
+
+
 def minimal_detectable(
     std_error: ArrayLike, df: ArrayLike = np.inf, *, power: float = POWER, alpha: float = ALPHA
 ) -> Array:

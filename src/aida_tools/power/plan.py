@@ -112,7 +112,7 @@ def within_site_error(plan: Plan, share: float, spread: Spread) -> tuple[float, 
     a = np.bincount(_deal(plan.donors, libraries), minlength=libraries)
     b = np.bincount(_deal(plan.reference_donors, libraries), minlength=libraries)
     pairs = float(np.sum(a * b / np.maximum(a + b, 1)))
-    df = plan.donors + plan.reference_donors - np.count_nonzero(a + b) - 1
+    df = plan.donors + plan.reference_donors - int(np.count_nonzero(a + b)) - 1
     variance = float(donor_variance(spread.donor, share, plan.cells))
     return float(np.sqrt(variance / pairs)) if pairs else np.inf, float(max(df, 0))
 

@@ -1,0 +1,53 @@
+"""The comparison's own models, fitted again from what `compare` wrote: for sets of types, and for spreads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula
+
+from aida_tools.compare.contrasts import Contrast
+from aida_tools.compare.estimate import Setting, make_settings
+from aida_tools.compare.formula import ParsedFormula, parse_formula
+from aida_tools.compare.prepare import DESCRIBING, Denominator
+from aida_tools.figures.results import Results
+
+
+def model_formula(results: Results) -> tuple[ParsedFormula, list[str]]:
+    """Return the formula of the comparison as far as `shares.tsv` has its columns, and the columns it lacks."""
+    text = str(results.options.get("formula", "~ population + age + sex"))
+    needed = sorted(Formula(text).required_variables)
+    absent = [c for c in needed if c not in results.shares.columns]
+    return parse_formula(text, needed).without(absent), absent
+
+
+def included(results: Results, annotator: str, denominator: str) -> tuple[pd.DataFrame, Denominator]:
+    """Return the samples that entered the models of a denominator and their counts.
+
+    Returns
+    -------
+    One row a sample, with the columns of `DESCRIBING`; and the counts of every type, empty if there are none.
+    """
+    shares = results.shares
+    rows = shares[(shares["annotator"] == annotator) & (shares["denominator"] == denominator) & shares["included"]]
+    samples = rows.drop_duplicates("sample_id").reset_index(drop=True)
+    types = list(dict.fromkeys(rows["cell_type"]))
+    wide = rows.pivot(index="sample_id", columns="cell_type", values="n").reindex(samples["sample_id"])[types]
+    counts = Denominator(annotator, denominator, types, wide.to_numpy(float), samples["total"].to_numpy(float))
+    return samples[list(DESCRIBING)], counts
+
+
+def unite(denominator: Denominator, sets: Mapping[str, Iterable[str]]) -> Denominator:
+    """Add up the counts of several types: name of the set -> its types, all in the denominator."""
+    columns = [[denominator.types.index(t) for t in types] for types in sets.values()]
+    counts = np.column_stack([denominator.counts[:, c].sum(axis=1) for c in columns])
+    return Denominator(denominator.annotator, denominator.name, list(sets), counts, denominator.totals)
+
+
+def settings(
+    results: Results, samples: pd.DataFrame, denominator: Denominator, contrasts: list[Contrast]
+) -> list[Setting]:
+    """Place contrasts in the designs of the comparison: the formula's, and one for each one-vs-rest."""
+    return make_settings(denominator, samples, model_formula(results)[0], contrasts)

@@ -1,0 +1,131 @@
+"""`aida-tools power` over what `aida-tools compare` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy import special
+
+from aida_tools.cli import main
+from aida_tools.compare.run import Options, compare
+from aida_tools.tables import write_tsv
+
+DONOR_SD, BATCH_SD, SHARE = 0.3, 0.15, 0.1
+
+
+def write_counts(folder: Path, *, batches: int = 8, batch_column: bool = True, seed: int = 2) -> Path:
+    """Two populations mixed at site X, one alone at site Y; types `focus` (10 %) and `other`."""
+    rng = np.random.default_rng(seed)
+    n = batches * 20
+    population = np.where(np.arange(n) >= n // 2, "C", np.array(["A", "B"])[np.arange(n) % 2])
+    batch = np.arange(n) // 20
+    eta = special.logit(SHARE) + rng.normal(0, BATCH_SD, batches)[batch] + rng.normal(0, DONOR_SD, n)
+    focus = rng.binomial(800, special.expit(eta))
+    ids = [f"d{i:03d}" for i in range(n)]
+    samples = pd.DataFrame(
+        {
+            "sample_id": ids, "population": population, "site": np.where(population == "C", "Y", "X"),
+            "batch": [f"b{j}" for j in batch], "sex": rng.choice(["female", "male"], n), "age": rng.integers(20, 70, n),
+        }
+    )  # fmt: skip
+    counts = pd.concat(
+        pd.DataFrame({"sample_id": ids, "cell_type": name, "n_cells": values})
+        for name, values in (("focus", focus), ("other", 800 - focus))
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tsv(samples if batch_column else samples.drop(columns="batch"), folder / "samples.tsv")
+    write_tsv(counts, folder / "counts.tsv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_counts(tmp_path_factory.mktemp("power"), batches=24)
+    options = Options(models=("betabinomial-mixed",), focus="focus", one_vs_rest=True)
+    compare(folder / "counts.tsv", folder / "samples.tsv", folder / "compare", options=options)
+    return folder / "compare"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["power", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_spreads_and_standard_errors_are_those_that_were_planted(compared: Path, tmp_path: Path) -> None:
+    assert run(compared, "--out", tmp_path)[0] == 0
+    table = pd.read_csv(tmp_path / "power.tsv", sep="\t").set_index(["cell_type", "contrast"]).loc["focus"]
+    pair = table.loc["population: A - B"]
+    assert pair["donor_sd"] == pytest.approx(DONOR_SD, rel=0.1)
+    assert pair["batch_sd"] == pytest.approx(BATCH_SD, rel=0.35)
+    assert pair["share"] == pytest.approx(SHARE, rel=0.1)
+    # What the spreads lead to expect is what the model's own information matrix says.
+    assert table["std_error_spread"].to_numpy() == pytest.approx(table["std_error"].to_numpy(), rel=0.08)
+    assert table.loc["population: A - C", "note"] == "holds only as far as the sites do not differ"
+    assert pd.isna(pair["note"])
+    assert table.loc["age", "mdor"] < pair["mdor"] < table.loc["population: A - C", "mdor"]
+
+
+def test_a_plan_like_the_cohort_detects_what_the_cohort_does(compared: Path, tmp_path: Path) -> None:
+    assert run(compared, "--plan", "donors=120,cells=800,libraries=6", "--out", tmp_path)[0] == 0
+    done = pd.read_csv(tmp_path / "power.tsv", sep="\t").set_index(["cell_type", "contrast"])
+    plans = pd.read_csv(tmp_path / "plans.tsv", sep="\t")
+    asked = plans[(plans["source"] == "asked") & (plans["kind"] == "within-site")].iloc[0]
+    assert asked["std_error"] == pytest.approx(done.loc[("focus", "population: A - B"), "std_error"], rel=0.05)
+    curves = pd.read_csv(tmp_path / "power_curves.tsv", sep="\t")
+    inside = curves[curves["kind"] == "within-site"]
+    at_mdor = np.interp(asked["mdor"], inside["odds_ratio"], inside["power"])
+    assert at_mdor == pytest.approx(0.8, abs=0.005)
+
+
+def test_plans_between_sites_say_how_often_an_ignored_site_would_mislead(compared: Path, tmp_path: Path) -> None:
+    assert run(compared, "--site-sd", 0, "--site-sd", 0.3, "--out", tmp_path)[0] == 0
+    plans = pd.read_csv(tmp_path / "plans.tsv", sep="\t")
+    between = plans[(plans["kind"] == "between-site")].dropna(subset="mdor")
+    none, some = (between[between["site_sd"] == sd].set_index(["source", "plan"]) for sd in (0.0, 0.3))
+    assert none["false_positive_rate"].to_numpy() == pytest.approx(0.05)
+    assert (some["false_positive_rate"] > 0.05).all()
+    assert (some["mdor"] > none["mdor"]).all()
+    few = plans[(plans["libraries"] == 1) & (plans["kind"] == "between-site")]
+    assert few["std_error"].isna().all()
+    assert few["note"].str.contains("no degrees of freedom").all()
+
+
+def test_without_batches_the_spread_between_them_is_missing_and_said_so(tmp_path: Path) -> None:
+    folder = write_counts(tmp_path, batches=3, batch_column=False)
+    options = Options(models=("betabinomial",), focus="focus")
+    compare(folder / "counts.tsv", folder / "samples.tsv", folder / "compare", options=options)
+    assert run(folder / "compare", "--out", tmp_path / "power")[0] == 0
+    table = pd.read_csv(tmp_path / "power" / "power.tsv", sep="\t")
+    assert table["batch_sd"].isna().all()
+    assert table["spread_note"].str.contains("no batch is recorded").all()
+    assert table["mdor"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--plan", "donors=5"], "'cells' is missing"), (["--plan", "cells=5,libraries=x"], "value 'x' must be")],
+)
+def test_a_wrong_plan_writes_nothing(compared: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+    code, output = run(compared, *arguments, "--out", tmp_path / "out")
+    assert code == 1
+    assert words in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_a_comparison_is_refused(tmp_path: Path) -> None:
+    code, output = run(tmp_path, "--out", tmp_path / "out")
+    assert code == 1
+    assert "compare.json: there is no such file" in output
+
+
+def test_models_that_are_not_odds_ratios_are_refused(tmp_path: Path) -> None:
+    folder = write_counts(tmp_path, batches=4)
+    options = Options(models=("log10-ols",), focus="focus")
+    compare(folder / "counts.tsv", folder / "samples.tsv", folder / "compare", options=options)
+    code, output = run(folder / "compare", "--out", tmp_path / "power")
+    assert code == 1
+    assert "has no estimates that are odds ratios" in output
