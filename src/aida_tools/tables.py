@@ -192,7 +192,29 @@ def read_samples(path: Path) -> pd.DataFrame:
     AidaError
         Naming file, column, row and value.
     """
-    table = read_tsv(path)
+    return check_samples(read_tsv(path), path)
+
+
+def check_samples(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
+    """Check a table of samples and fill what a minimal one leaves out; see `read_samples`.
+
+    Parameters
+    ----------
+    table
+        The table; left as it is.
+    path
+        Where it came from, for the message.
+
+    Returns
+    -------
+    See `read_samples`.
+
+    Raises
+    ------
+    AidaError
+        Naming column, row and value.
+    """
+    table = table.reset_index(drop=True)
     for column in ("sample_id", "population"):
         if column not in table.columns:
             msg = (
@@ -236,9 +258,30 @@ def read_counts(path: Path) -> pd.DataFrame:
     AidaError
         For missing columns, negative or fractional counts, and repeated rows.
     """
-    table = read_tsv(path)
+    return check_counts(read_tsv(path), path)
+
+
+def check_counts(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
+    """Check a long table of counts; see `read_counts`.
+
+    Parameters
+    ----------
+    table
+        The table; left as it is.
+    path
+        Where it came from, for the message.
+
+    Returns
+    -------
+    See `read_counts`.
+
+    Raises
+    ------
+    AidaError
+        For missing columns, negative or fractional counts, and repeated rows.
+    """
     if "annotator" not in table.columns:
-        table["annotator"] = "given"
+        table = table.assign(annotator="given")
     table = check(table, _COUNTS, path)
     hard = ~table["annotator"].str.endswith(":soft")
     fractional = np.flatnonzero(hard & (table["n_cells"] != table["n_cells"].round()))
@@ -261,7 +304,7 @@ def read_counts(path: Path) -> pd.DataFrame:
 
 
 def check_counts_match_samples(
-    counts: pd.DataFrame, samples: pd.DataFrame, counts_path: Path, samples_path: Path
+    counts: pd.DataFrame, samples: pd.DataFrame, counts_path: Path | str, samples_path: Path | str
 ) -> None:
     """Check that the counts and the samples speak of the same samples.
 

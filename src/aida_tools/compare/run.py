@@ -21,15 +21,16 @@ from aida_tools.compare.formula import ParsedFormula, parse_formula
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.omnibus import TEST_COLUMNS, omnibus_rows
 from aida_tools.compare.prepare import Denominator, Selection, make_denominator, parse_denominators, select_samples
-from aida_tools.config import load_cohort
+from aida_tools.config import CohortConfig, load_cohort
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged, write_json
 from aida_tools.tables import (
     ESTIMATE_COLUMNS,
+    check_counts,
     check_counts_match_samples,
-    read_counts,
+    check_samples,
     read_denominators,
-    read_samples,
+    read_tsv,
     write_tsv,
 )
 
@@ -65,14 +66,16 @@ class _Inputs:
     sets: pd.DataFrame | None
 
 
-def _read(counts_path: Path, samples_path: Path, denominators_path: Path | None, options: Options) -> _Inputs:
-    """Read the tables, fill `n_cells`, and put the chosen columns in the place of site and batch."""
-    samples, counts = read_samples(samples_path), read_counts(counts_path)
-    check_counts_match_samples(counts, samples, counts_path, samples_path)
+def _prepare(
+    counts: pd.DataFrame, samples: pd.DataFrame, sets: pd.DataFrame | None, options: Options, sources: tuple[str, str]
+) -> _Inputs:
+    """Check the tables, fill `n_cells`, and put the chosen columns in the place of site and batch."""
+    counts, samples = check_counts(counts, sources[0]), check_samples(samples, sources[1])
+    check_counts_match_samples(counts, samples, *sources)
     for role, column in (("site", options.site), ("batch", options.batch)):
         if column not in samples.columns:
             raise AidaError(
-                f"--{role} {column}: {samples_path} has no such column. {did_you_mean(column, samples.columns)}"
+                f"--{role} {column}: {sources[1]} has no such column. {did_you_mean(column, samples.columns)}"
             )
         values = samples[column]
         samples[role] = values.astype(str).where(values.notna(), None)
@@ -84,7 +87,7 @@ def _read(counts_path: Path, samples_path: Path, denominators_path: Path | None,
         wide[str(annotator)] = pivoted.reindex(samples["sample_id"])[types].fillna(0.0)
     counted = pd.concat([table.sum(axis=1) for table in wide.values()], axis=1).max(axis=1).to_numpy()
     samples["n_cells"] = samples["n_cells"].fillna(pd.Series(counted))
-    return _Inputs(samples, wide, None if denominators_path is None else read_denominators(denominators_path))
+    return _Inputs(samples, wide, sets)
 
 
 def _denominators(inputs: _Inputs, options: Options) -> list[Denominator]:
@@ -186,11 +189,10 @@ def _estimates_table(rows: list[dict[str, Any]], cohort: str, focus: str | None)
     return table[list(ESTIMATE_COLUMNS)].astype(dict.fromkeys(whole, "Int64"))
 
 
-def _cohort(path: Path | None, counts_path: Path) -> dict[str, Any]:
+def _cohort(config: CohortConfig | None, title: str) -> dict[str, Any]:
     """Return what the cohort file says of itself."""
-    if path is None:
-        return {"name": "cohort", "title": counts_path.stem, "synthetic": False, "citation": "", "licence": ""}
-    config = load_cohort(path)
+    if config is None:
+        return {"name": "cohort", "title": title, "synthetic": False, "citation": "", "licence": ""}
     return {key: getattr(config, key) for key in ("name", "title", "synthetic", "citation", "licence")}
 
 
@@ -200,6 +202,99 @@ def _totals(samples: pd.DataFrame) -> dict[str, int]:
         "donors": int(samples["donor_id"].nunique()),
         "cells": int(samples["n_cells"].sum()),
     }
+
+
+def compare_tables(
+    counts: pd.DataFrame,
+    samples: pd.DataFrame,
+    *,
+    options: Options | None = None,
+    denominators: pd.DataFrame | None = None,
+    cohort: CohortConfig | None = None,
+    sources: tuple[str, str] = ("counts", "samples"),
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Compare the shares of cell types between populations.
+
+    Parameters
+    ----------
+    counts, samples
+        Tables as in `counts.tsv` and `samples.tsv`.
+    options
+        What to compare and how.
+    denominators
+        Table as in `denominators.tsv`: sets of types; `all` is always there.
+    cohort
+        For its name and title.
+    sources
+        Where counts and samples come from, for messages.
+
+    Returns
+    -------
+    tables
+        `estimates`, `shares`, `samples`, `design`, `controls`, `excluded` and `tests`.
+    record
+        What was computed and how: the content of `compare.json`.
+
+    Raises
+    ------
+    AidaError
+        For input that cannot be used.
+    """
+    options = options or Options()
+    for name in options.models:
+        if name not in MODELS:
+            raise AidaError(f"--model {name}: there is no such model. {did_you_mean(name, MODELS)}")
+    described = _cohort(cohort, title=Path(sources[0]).stem)
+    inputs = _prepare(counts, samples, denominators, options, sources)
+    formula = parse_formula(options.formula, inputs.samples.columns)
+    shares_of = _denominators(inputs, options)
+    focus = _focus(options, shares_of)
+    primary = {
+        "annotator": _first("--primary-annotator", options.primary_annotator, inputs.counts),
+        "denominator": _first("--primary-denominator", options.primary_denominator, (d.name for d in shares_of)),
+    }
+    selection = select_samples(
+        inputs.samples, formula, min_cells=options.min_cells, exclude_populations=options.exclude_populations
+    )
+    settings, excluded = _settings(inputs, formula, selection, shares_of, options)
+    models = list(options.models or MODELS)
+    rows, tests = _fit_all(settings, models, robust=options.robust)
+    estimates = _estimates_table(rows, described["name"], focus)
+    shares = shares_table(shares_of, inputs.samples, set(selection.samples["sample_id"]))
+    record = {
+        "cohort": described,
+        "focus": focus,
+        **primary,
+        "model": models[0],
+        "annotators": list(inputs.counts),
+        "denominators": {
+            d.name: None if d.name == "all" else d.types for d in shares_of if d.annotator == primary["annotator"]
+        },
+        "models": models,
+        "formula": selection.formula.text,
+        "formula_given": options.formula,
+        "dropped_terms": selection.dropped_terms,
+        "aliased_columns": sorted({name for s in settings for name in s.design.aliased}),
+        "seed": options.seed,
+        "min_cells": options.min_cells,
+        "robust": options.robust,
+        "exclude_populations": list(options.exclude_populations),
+        "before": _totals(inputs.samples),
+        "after": _totals(selection.samples),
+        "excluded": {str(k): int(v) for k, v in excluded["reason"].value_counts().items()},
+        "units": {name: MODELS[name].unit for name in models},
+        "references": {name: MODELS[name].reference for name in models},
+    }
+    tables = {
+        "estimates": estimates,
+        "shares": shares,
+        "samples": inputs.samples,
+        "design": design_table(selection.samples),
+        "controls": controls_table(shares),
+        "excluded": excluded,
+        "tests": pd.DataFrame(tests, columns=list(TEST_COLUMNS)),
+    }
+    return tables, record
 
 
 def compare(
@@ -218,8 +313,7 @@ def compare(
     counts_path, samples_path
         `counts.tsv` and `samples.tsv`.
     out
-        Folder for `estimates.tsv`, `shares.tsv`, `design.tsv`, `controls.tsv`, `excluded.tsv`, `tests.tsv` and
-        `compare.json`.
+        Folder for the tables and the record of `compare_tables`: `estimates.tsv` and the others, `compare.json`.
     options
         What to compare and how.
     denominators_path
@@ -237,57 +331,17 @@ def compare(
         For input that cannot be used; nothing is written then.
     """
     options = options or Options()
-    for name in options.models:
-        if name not in MODELS:
-            raise AidaError(f"--model {name}: there is no such model. {did_you_mean(name, MODELS)}")
-    cohort = _cohort(cohort_path, counts_path)
-    inputs = _read(counts_path, samples_path, denominators_path, options)
-    formula = parse_formula(options.formula, inputs.samples.columns)
-    denominators = _denominators(inputs, options)
-    focus = _focus(options, denominators)
-    primary = {
-        "annotator": _first("--primary-annotator", options.primary_annotator, inputs.counts),
-        "denominator": _first("--primary-denominator", options.primary_denominator, (d.name for d in denominators)),
-    }
-    selection = select_samples(
-        inputs.samples, formula, min_cells=options.min_cells, exclude_populations=options.exclude_populations
+    tables, record = compare_tables(
+        read_tsv(counts_path),
+        read_tsv(samples_path),
+        options=options,
+        denominators=None if denominators_path is None else read_denominators(denominators_path),
+        cohort=None if cohort_path is None else load_cohort(cohort_path),
+        sources=(str(counts_path), str(samples_path)),
     )
-    settings, excluded = _settings(inputs, formula, selection, denominators, options)
-    models = list(options.models or MODELS)
-    rows, tests = _fit_all(settings, models, robust=options.robust)
-    estimates = _estimates_table(rows, cohort["name"], focus)
-    shares = shares_table(denominators, inputs.samples, set(selection.samples["sample_id"]))
-    record = {
-        "cohort": cohort,
-        "focus": focus,
-        **primary,
-        "model": models[0],
-        "annotators": list(inputs.counts),
-        "denominators": {
-            d.name: None if d.name == "all" else d.types for d in denominators if d.annotator == primary["annotator"]
-        },
-        "models": models,
-        "formula": selection.formula.text,
-        "formula_given": options.formula,
-        "dropped_terms": selection.dropped_terms,
-        "aliased_columns": sorted({name for s in settings for name in s.design.aliased}),
-        "seed": options.seed,
-        "min_cells": options.min_cells,
-        "robust": options.robust,
-        "exclude_populations": list(options.exclude_populations),
-        "before": _totals(inputs.samples),
-        "after": _totals(selection.samples),
-        "excluded": {str(k): int(v) for k, v in excluded["reason"].value_counts().items()},
-        "units": {name: MODELS[name].unit for name in models},
-        "references": {name: MODELS[name].reference for name in models},
-    }
     paths = [p for p in (counts_path, samples_path, denominators_path, cohort_path) if p is not None]
     with staged(out, step="compare", inputs=paths, config=asdict(options), seed=options.seed) as folder:
-        write_tsv(estimates, folder / "estimates.tsv")
-        write_tsv(shares, folder / "shares.tsv")
-        write_tsv(design_table(selection.samples), folder / "design.tsv")
-        write_tsv(controls_table(shares), folder / "controls.tsv")
-        write_tsv(excluded, folder / "excluded.tsv")
-        write_tsv(pd.DataFrame(tests, columns=list(TEST_COLUMNS)), folder / "tests.tsv")
+        for name, table in tables.items():
+            write_tsv(table, folder / f"{name}.tsv")
         write_json(folder / "compare.json", record)
-    return estimates
+    return tables["estimates"]
