@@ -289,7 +289,7 @@ def report(compared: Path, drawn: Path, provenance: tuple[Path, ...], out: Path)
 )
 @click.option("--power", type=click.FloatRange(0.05, 0.999, min_open=True), default=0.8, show_default=True)
 def power(compare_dir: Path, out: Path, plans: tuple[str, ...], site_sds: tuple[float, ...], power: float) -> None:
-    """What COMPARE_DIR could have found (minimal detectable odds ratios), and what a new population would take."""
+    """Tell what COMPARE_DIR could have found (minimal detectable odds ratios), and what a new population would take."""
     from aida_tools.power.run import plan_power
 
     plan_power(compare_dir, out, plans=plans, site_sds=site_sds, power=power)
