@@ -21,10 +21,14 @@ from aida_tools.tables import read_tsv
 
 MODELS = (
     "betabinomial-mixed",
+    "betabinomial-cluster",
+    "betabinomial-library",
     "betabinomial",
     "quasibinomial",
     "propeller-logit",
     "propeller-asin",
+    "clr",
+    "clr-2class",
     "log10-ols",
 )
 
@@ -223,7 +227,8 @@ class RunConfig(_Closed):
     )
     focus: str = Field("Treg", description="The cell type the report is about.")
     denominator: str = Field(
-        "CD4_T", description="Primary denominator: a set of the cohort file, or `all`; the others are reported beside it."
+        "CD4_T",
+        description="Primary denominator: a set of the cohort file, or `all`; the others are reported beside it.",
     )
     models: list[str] = Field(
         list(MODELS), min_length=1, description="Models of `compare`; the first is the primary one."
@@ -321,6 +326,15 @@ def parse[T: BaseModel](values: Any, kind: type[T], source: Path | str) -> T:
 def load_cohort(path: Path) -> CohortConfig:
     """Read and check a cohort file.
 
+    Parameters
+    ----------
+    path
+        The file, such as `config/cohorts/sample.yaml`.
+
+    Returns
+    -------
+    Its keys as attributes, defaults filled.
+
     Raises
     ------
     AidaError
@@ -400,6 +414,11 @@ def compare_options(run: RunConfig) -> list[str]:
 
 def load_populations(path: Path) -> pd.DataFrame:
     """Read the table of populations.
+
+    Parameters
+    ----------
+    path
+        The file, such as `config/populations.tsv`.
 
     Returns
     -------

@@ -62,11 +62,15 @@ def test_every_contrast_of_every_type_and_model_is_a_row(estimates: pd.DataFrame
     assert tuple(estimates.columns) == ESTIMATE_COLUMNS
     # 10 pairs, 5 one-vs-rest, age, sex; 3 types of CD4 T and all 5.
     assert len(estimates) == 17 * 8 * len(MODELS)
-    assert not estimates["estimate"].isna().any()
+    empty = estimates["estimate"].isna()
+    # Only the model that compares inside batches has to refuse: all pairs but Singapore's, and Korea and Japan's rests.
+    assert set(estimates.loc[empty, "model"]) == {"betabinomial-library"}
+    assert empty.sum() == (7 + 2) * 8
+    assert estimates.loc[empty, "note"].str.contains("batch").all()
     assert tuple(MODELS) == CONFIG_MODELS
 
 
-@pytest.mark.parametrize("model", [m for m in MODELS if MODELS[m].link == "logit"])
+@pytest.mark.parametrize("model", [m for m in MODELS if MODELS[m].link == "logit" and not MODELS[m].by_batch])
 def test_planted_odds_ratios_are_recovered(estimates: pd.DataFrame, model: str) -> None:
     malay = one(estimates, "population: SG_Chinese - SG_Malay", model)
     assert malay["status"] == "within-site"
@@ -82,6 +86,15 @@ def test_standardised_shares_give_back_the_odds_ratio(estimates: pd.DataFrame) -
     row = one(estimates, "population: Japanese - Korean", "betabinomial")
     odds = [row[s] / (1 - row[s]) for s in ("share_a", "share_b")]
     assert np.log(odds[0] / odds[1]) == pytest.approx(row["estimate"], abs=0.01)
+
+
+def test_donors_of_a_batch_are_compared_with_one_another_only(estimates: pd.DataFrame) -> None:
+    malay = one(estimates, "population: SG_Chinese - SG_Malay", "betabinomial-library")
+    assert malay["status"] == "within-site"
+    assert malay["ci_low"] < -EFFECTS["SG_Malay"] < malay["ci_high"]
+    korean = one(estimates, "population: Japanese - Korean", "betabinomial-library")
+    assert korean["status"] == "not-estimable"
+    assert "batch KR_B001 to KR_B004 (4)" in korean["note"]
 
 
 def test_log10_ols_is_the_reference_studys_regression(
@@ -266,8 +279,13 @@ def test_paired_design_on_real_counts(shared: Path, tmp_path: Path) -> None:
         tmp_path, samples, counts, denominators=(), one_vs_rest=False, formula="~ population + donor_id",
         contrasts=("population: stim - ctrl",),
     )  # fmt: skip
-    assert set(estimates["status"]) == {"within-site"}
+    assert set(estimates["status"]) == {"within-site", "too-few"}
     assert len(estimates) == 8 * len(MODELS)
+    # Without batches the model of batches has nothing to go by.
+    assert set(estimates.loc[estimates["status"] == "too-few", "model"]) <= {
+        "betabinomial-cluster",
+        "betabinomial-library",
+    }
     share = np.log10(wide["CD8 T cells"] / wide.sum(axis=1)).to_numpy()
     t, p = stats.ttest_rel(share[8:], share[:8])
     row = one(estimates, "population: stim - ctrl", "log10-ols", "CD8 T cells", "all")

@@ -147,6 +147,17 @@ def fit_betabinomial(data: Data) -> list[Fit]:
     return [fit_one(y, totals, data.design) for y in counts]
 
 
+def fit_by_library(data: Data) -> list[Fit]:
+    """Fit each type with the batches as columns of the design.
+
+    So many coefficients make the samples look alike: as least squares does, the variance is divided by n - p and not n.
+    """
+    n, p = data.design.shape
+    if data.groups is None:
+        return [failed(p, "no batch is recorded to compare inside of", "too-few")] * data.counts.shape[1]
+    return [replace(fit, cov=fit.cov * n / (n - p)) for fit in fit_betabinomial(data)]
+
+
 def _variance_score(counts: np.ndarray, totals: np.ndarray, data: Data, fit: Fit) -> float:
     """Return the slope of the log-likelihood in the batch variance at 0; positive if batches differ."""
     t = all_terms(counts, totals, data.design @ fit.coef, float(np.log(fit.precision)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -81,20 +81,24 @@ class Design:
     _null: np.ndarray
     _spec: Any
     _data: pd.DataFrame
+    _cache: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
-    def rows_at(self, **values: Any) -> np.ndarray:
-        """Return the independent columns with some variables set to one value for all samples, shape (n, rank)."""
-        return self._rows(values)[:, self._kept]
+    def rows_at(self, column: str, level: str) -> np.ndarray:
+        """Return the design of the samples as if all were at one level of a column, shape (n, p), all columns."""
+        if (column, level) not in self._cache:
+            self._cache[column, level] = self._rows(self._data.assign(**{column: level}))
+        return self._cache[column, level]
 
-    def _rows(self, values: dict[str, Any]) -> np.ndarray:
-        return np.asarray(self._spec.get_model_matrix(self._data.assign(**values), context=TRANSFORMS), dtype=float)
+    def _rows(self, data: pd.DataFrame) -> np.ndarray:
+        return np.asarray(self._spec.get_model_matrix(data, context=TRANSFORMS), dtype=float)
 
     def sides(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:
         """Return the design rows of both sides of a contrast for every sample, each of shape (n, p), all columns."""
         if contrast.a:
-            return self._rows({contrast.column: contrast.a}), self._rows({contrast.column: contrast.b})
+            return self.rows_at(contrast.column, contrast.a), self.rows_at(contrast.column, contrast.b)
         column = self._data[contrast.column]
-        return self._rows({contrast.column: column + 0.5}), self._rows({contrast.column: column - 0.5})
+        up, down = (self._data.assign(**{contrast.column: column + step}) for step in (0.5, -0.5))
+        return self._rows(up), self._rows(down)
 
     def vector(self, contrast: Contrast) -> np.ndarray:
         """Return the contrast as weights on all columns: the mean difference of its sides, shape (p,).
@@ -116,8 +120,11 @@ class Design:
     def why_not(self, vector: np.ndarray) -> str:
         """Say in words which terms a contrast that is not estimable is confounded with."""
         involved = np.abs(self._null[:, np.abs(vector @ self._null) > TOLERANCE]).max(axis=1) > TOLERANCE
-        names = [readable(name) for name, on in zip(self._all_names, involved, strict=True) if on]
-        listed = ", ".join(n for n in names if n != "Intercept")
+        names = [name for name, on in zip(self._all_names, involved, strict=True) if on and name != "Intercept"]
+        groups: dict[str, list[str]] = {}
+        for column, _, level in (readable(name).partition(" ") for name in names):
+            groups.setdefault(column, []).append(level)
+        listed = ", ".join(f"{column} {shorten(levels)}".strip() for column, levels in groups.items())
         return f"the design is singular here: {listed} cannot be told apart"
 
     def spans(self, columns: np.ndarray) -> bool:
@@ -131,6 +138,12 @@ class Design:
 def readable(name: str) -> str:
     """Turn a column name such as `site[T.KR]` into words: `site KR`."""
     return re.sub(r"\[(?:T\.)?([^\]]*)\]", r" \1", name)
+
+
+def shorten(names: list[str]) -> str:
+    """Write a list of names, or its ends when it is long."""
+    names = sorted(names)
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]} ({len(names)})"
 
 
 def build_design(formula: ParsedFormula, samples: pd.DataFrame) -> Design:

@@ -66,6 +66,7 @@ class Setting:
     groups: np.ndarray | None
     questions: list[Question]
     hypotheses: list[Hypothesis]
+    by_batch: bool = False
 
     @cached_property
     def residual_df(self) -> int:
@@ -112,7 +113,12 @@ def ask(contrast: Contrast, design: Design, sites: SiteModel, samples: pd.DataFr
 
 
 def make_settings(
-    denominator: Denominator, samples: pd.DataFrame, formula: ParsedFormula, contrasts: list[Contrast]
+    denominator: Denominator,
+    samples: pd.DataFrame,
+    formula: ParsedFormula,
+    contrasts: list[Contrast],
+    *,
+    by_batch: bool = False,
 ) -> list[Setting]:
     """Build the designs that the contrasts of one denominator need: the formula's, and one for each one-vs-rest.
 
@@ -124,11 +130,16 @@ def make_settings(
         The n samples; those without a cell of the denominator are left out here.
     formula, contrasts
         The model's right side and what is asked of it.
+    by_batch
+        Whether to add the batch as a factor.
     """
     some = denominator.totals > 0
     samples = samples[some].reset_index(drop=True)
     d = denominator
     present = Denominator(d.annotator, d.name, d.types, d.counts[some], d.totals[some])
+    if by_batch and samples["batch"].notna().any():
+        samples = samples.assign(batch=samples["batch"].fillna("sample " + samples["sample_id"]))
+        formula = formula.plus("batch")
     settings = []
     for refit in dict.fromkeys(c.refit for c in contrasts):
         frame = samples if refit is None else dummy_samples(samples, *refit)
@@ -136,7 +147,7 @@ def make_settings(
         sites = SiteModel(design, frame)
         questions = [ask(c, design, sites, frame) for c in contrasts if c.refit == refit]
         tests = hypotheses(design, sites, frame) if refit is None and "population" in formula.variables else []
-        settings.append(Setting(present, frame, design, batch_codes(frame), questions, tests))
+        settings.append(Setting(present, frame, design, batch_codes(frame), questions, tests, by_batch))
     return settings
 
 

@@ -94,6 +94,12 @@ class ParsedFormula:
         kept = tuple(t for t in self.terms if not gone & set(self.columns[t]))
         return ParsedFormula("~ " + (" + ".join(kept) or "1"), kept, {t: self.columns[t] for t in kept})
 
+    def plus(self, column: str) -> ParsedFormula:
+        """Add a column as a term, if no term needs it yet."""
+        if column in self.variables:
+            return self
+        return ParsedFormula(f"{self.text} + {column}", (*self.terms, column), self.columns | {column: (column,)})
+
 
 def _refuse(text: str, expr: str, why: str) -> AidaError:
     allowed = ", ".join(f"{name}()" for name in TRANSFORMS)

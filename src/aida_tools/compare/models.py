@@ -8,13 +8,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import special
 
-from aida_tools.compare.betabinomial import fit_betabinomial, fit_mixed, hermite
+from aida_tools.compare.betabinomial import fit_betabinomial, fit_by_library, fit_mixed, hermite
+from aida_tools.compare.clr import fit_clr, fit_two_class
+from aida_tools.compare.cluster import fit_cluster
 from aida_tools.compare.fit import Data, Fit
 from aida_tools.compare.ols import fit_log10
 from aida_tools.compare.propeller import fit_asin, fit_logit
 from aida_tools.compare.quasibinomial import fit_quasibinomial
 
-Link = Literal["logit", "log10", "asin"]
+Link = Literal["logit", "log10", "asin", "clr"]
 
 
 class Model(NamedTuple):
@@ -34,6 +36,8 @@ class Model(NamedTuple):
         Whether a side of a contrast without a cell has no finite estimate.
     reference
         Source of the method.
+    by_batch
+        Whether the batch enters its design as a factor, so that only donors of one batch are compared.
     """
 
     fit: Callable[[Data], list[Fit]]
@@ -42,6 +46,7 @@ class Model(NamedTuple):
     drops_zeros: bool
     separates: bool
     reference: str
+    by_batch: bool = False
 
 
 _LOG_ODDS = "natural logarithm of the odds ratio"
@@ -52,6 +57,14 @@ MODELS: dict[str, Model] = {
         fit_mixed, "logit", _LOG_ODDS, False, True,
         "Beta-binomial with a normal batch intercept, adaptive Gauss-Hermite; Brooks et al. 2017 (glmmTMB), "
         "doi 10.32614/RJ-2017-066",
+    ),
+    "betabinomial-cluster": Model(
+        fit_cluster, "logit", _LOG_ODDS, False, True,
+        "Beta-binomial, batch-jackknife (CR3) errors; Pustejovsky and Tipton 2018, doi 10.1080/07350015.2016.1247004",
+    ),
+    "betabinomial-library": Model(
+        fit_by_library, "logit", _LOG_ODDS, False, True,
+        "Beta-binomial with the batch as a factor: compares donors of the same batch only", by_batch=True,
     ),
     "betabinomial": Model(
         fit_betabinomial, "logit", _LOG_ODDS, False, True,
@@ -68,6 +81,14 @@ MODELS: dict[str, Model] = {
     "propeller-asin": Model(
         fit_asin, "asin", "difference of arcsin(sqrt(share)), radians", False, False,
         "Phipson et al. 2022, doi 10.1093/bioinformatics/btac582",
+    ),
+    "clr": Model(
+        fit_clr, "clr", "difference of centred log-ratios: log of the type over the geometric mean of all types", False,
+        False, "Hoffman and Roussos 2025 (crumblr), method clr",
+    ),
+    "clr-2class": Model(
+        fit_two_class, "logit", _LOG_ODDS + ", of counts with half a cell added", False, False,
+        "Hoffman and Roussos 2025 (crumblr), method clr_2class, times 2",
     ),
     "log10-ols": Model(
         fit_log10, "log10", "log10 of the ratio of shares", True, False,
@@ -90,8 +111,11 @@ def mean_share(link: Link, eta: np.ndarray, group_sd: float = 0.0) -> float:
 
     Returns
     -------
-    The standardised share, 0 to 1.
+    The standardised share, 0 to 1; not a number where the model does not give one.
     """
+    if link == "clr":
+        # A log-ratio to the mean of all types does not fix the share of one.
+        return float("nan")
     if link == "log10":
         return float(np.clip(10.0**eta, 0, 1).mean())
     if link == "asin":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from aida_tools.compare.adjust import adjust
@@ -148,7 +149,7 @@ def _contrasts(formula: ParsedFormula, selection: Selection, samples: pd.DataFra
 
 def _fit_all(settings: list[Setting], models: list[str], *, robust: bool) -> tuple[list[dict], list[dict]]:
     """Fit every model in every setting; return the rows of the estimates and of the omnibus tests."""
-    tasks = [(setting, name) for name in models for setting in settings]
+    tasks = [(s, name) for name in models for s in settings if s.by_batch == MODELS[name].by_batch]
 
     def one(task: tuple[Setting, str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         setting, name = task
@@ -160,13 +161,19 @@ def _fit_all(settings: list[Setting], models: list[str], *, robust: bool) -> tup
         estimates = [row(setting, q, name, model, fit, k) for k, fit in enumerate(fits) for q in setting.questions]
         return estimates, omnibus_rows(setting.hypotheses, d.annotator, d.name, d.types, name, fits)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # The matrices are small: threads of the linear algebra library would only wait for one another.
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         done = list(tqdm(pool.map(one, tasks), total=len(tasks), desc="models", unit="fit", disable=None, leave=False))
     return [r for rows, _ in done for r in rows], [r for _, rows in done for r in rows]
 
 
 def _settings(
-    inputs: _Inputs, formula: ParsedFormula, selection: Selection, denominators: list[Denominator], options: Options
+    inputs: _Inputs,
+    formula: ParsedFormula,
+    selection: Selection,
+    denominators: list[Denominator],
+    models: list[str],
+    options: Options,
 ) -> tuple[list[Setting], pd.DataFrame]:
     """Return the settings of every denominator, and the samples left out with their reasons."""
     contrasts = _contrasts(formula, selection, inputs.samples, options)
@@ -177,7 +184,9 @@ def _settings(
         empty = selection.samples.loc[here.totals == 0, ["sample_id", "donor_id", "population"]]
         excluded.append(empty.assign(reason=f"no cell of denominator {d.name} (annotator {d.annotator})"))
         if (here.totals > 0).any():
-            settings += make_settings(here, selection.samples, selection.formula, contrasts)
+            for by_batch in {MODELS[name].by_batch for name in models}:
+                right_side = selection.formula
+                settings += make_settings(here, selection.samples, right_side, contrasts, by_batch=by_batch)
     return settings, pd.concat(excluded, ignore_index=True)
 
 
@@ -256,8 +265,8 @@ def compare_tables(
     selection = select_samples(
         inputs.samples, formula, min_cells=options.min_cells, exclude_populations=options.exclude_populations
     )
-    settings, excluded = _settings(inputs, formula, selection, shares_of, options)
     models = list(options.models or MODELS)
+    settings, excluded = _settings(inputs, formula, selection, shares_of, models, options)
     rows, tests = _fit_all(settings, models, robust=options.robust)
     estimates = _estimates_table(rows, described["name"], focus)
     shares = shares_table(shares_of, inputs.samples, set(selection.samples["sample_id"]))
@@ -274,7 +283,7 @@ def compare_tables(
         "formula": selection.formula.text,
         "formula_given": options.formula,
         "dropped_terms": selection.dropped_terms,
-        "aliased_columns": sorted({name for s in settings for name in s.design.aliased}),
+        "aliased_columns": sorted({name for s in settings if not s.by_batch for name in s.design.aliased}),
         "seed": options.seed,
         "min_cells": options.min_cells,
         "robust": options.robust,

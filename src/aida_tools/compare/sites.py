@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.compare.contrasts import REST, Contrast
-from aida_tools.compare.design import Design, independent_columns
+from aida_tools.compare.design import Design, independent_columns, shorten
 
 
 class Standing(NamedTuple):
@@ -57,24 +57,18 @@ class SiteModel:
         return bool(np.abs(padded @ self._null).max(initial=0) < 1e-7)
 
 
-def _range(names: list[str]) -> str:
-    """Write a list of names, or its ends when it is long."""
-    names = sorted(names)
-    return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]} ({len(names)})"
-
-
 def describe_level(level: str, on: np.ndarray, samples: pd.DataFrame) -> str:
     """Say where a level was sampled, such as `Korean = site KR = batches KR_B001 to KR_B011 (11)`."""
     here = samples[on]
     sites = sorted(here["site"].dropna().astype(str).unique())
     if here["site"].isna().any():
         return f"{level} with no site recorded"
-    word = f"site {sites[0]}" if len(sites) == 1 else f"sites {_range(sites)}"
+    word = f"site {sites[0]}" if len(sites) == 1 else f"sites {shorten(sites)}"
     alone = level != REST and not (samples["site"].isin(sites) & ~on).any()
     text = f"{level} {'=' if alone else 'at'} {word}"
     batches = sorted(here["batch"].dropna().astype(str).unique())
     if alone and batches and not here["batch"].isna().any():
-        text += f" = batch{'es' if len(batches) > 1 else ''} {_range(batches)}"
+        text += f" = batch{'es' if len(batches) > 1 else ''} {shorten(batches)}"
     return text
 
 
@@ -111,7 +105,7 @@ def standing(
             what += f" for {int(involved.isna().sum())} of the samples"
         return Standing("between-site", f"{what}: {contrast} may hold differences between sites")
     if not contrast.a:
-        return Standing("between-site", f"sites {_range(sorted(involved.unique()))}: add 'site' to the formula")
+        return Standing("between-site", f"sites {shorten(sorted(involved.unique()))}: add 'site' to the formula")
     parts = f"{describe_level(contrast.a, on_a, samples)}; {describe_level(contrast.b, on_b, samples)}"
     shared = set(samples.loc[on_a, "site"]) & set(samples.loc[on_b, "site"])
     advice = "; add 'site' to the formula to compare inside sites" if shared and contrast.b != REST else ""
@@ -125,5 +119,5 @@ def _batch_alias(contrast: Contrast, on_a: np.ndarray, on_b: np.ndarray, samples
     batches_a, batches_b = (set(samples.loc[on, "batch"].dropna()) for on in (on_a, on_b))
     if not contrast.a or not batches_a or not batches_b or batches_a & batches_b:
         return ""
-    a, b = _range(list(batches_a)), _range(list(batches_b))
+    a, b = shorten(list(batches_a)), shorten(list(batches_b))
     return f"no batch holds both {contrast.a} ({a}) and {contrast.b} ({b}): differences between batches are part of it"

@@ -1,0 +1,98 @@
+"""Standard errors that let the samples of a batch be alike in any way: the cluster jackknife (CR3).
+
+Leaving out batch g moves the estimate by about ``d_g = (A - A_g)^{-1} S_g``, with its score S_g and information A_g;
+the sum of ``d_g d_g'`` is the CR3 covariance of Bell and McCaffrey (2002), exact for least squares. Degrees of freedom
+are Satterthwaite's, as Pustejovsky and Tipton (2018, doi 10.1080/07350015.2016.1247004). Agrees with clubSandwich for
+least squares (tests/oracles/cluster.R).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from aida_tools.compare.betabinomial import fit_one
+from aida_tools.compare.fit import Data, Fit, failed
+from aida_tools.compare.likelihood import all_terms
+
+
+class Clustered(NamedTuple):
+    """Cluster-robust covariance, shape (m, m), with what its degrees of freedom need."""
+
+    cov: np.ndarray
+    information: np.ndarray
+    left_out: np.ndarray
+
+    def df(self, weights: np.ndarray) -> float:
+        """Return Satterthwaite's degrees of freedom for a contrast, weights on the first of the m parameters.
+
+        Under a working model in which the scores of the clusters have covariance A_g, the terms ``weights @ d_g``
+        have covariance ``P = diag(a_g' A_g a_g) - U A^{-1} U'`` with ``a_g = (A - A_g)^{-1} weights`` and
+        ``U_g = A_g a_g``; the degrees of freedom are ``tr(P)^2 / tr(P^2)``.
+        """
+        # A fit's contrasts do not know of its precision, the last parameter.
+        a = self.left_out[:, :, : len(weights)] @ weights
+        u = np.einsum("gij,gj->gi", self.information, a)
+        p = np.diag(np.einsum("gi,gi->g", a, u)) - u @ np.linalg.solve(self.information.sum(axis=0), u.T)
+        return float(np.trace(p) ** 2 / np.sum(p * p))
+
+
+def jackknife(scores: np.ndarray, information: np.ndarray) -> Clustered:
+    """Return the CR3 covariance of an estimate at which all scores sum to zero.
+
+    Parameters
+    ----------
+    scores
+        Score of each cluster, shape (g, m).
+    information
+        Observed information of each cluster, shape (g, m, m).
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the estimate does not exist without some cluster.
+    """
+    left_out = np.linalg.inv(information.sum(axis=0) - information)
+    shifts = np.einsum("gij,gj->gi", left_out, scores)
+    return Clustered(shifts.T @ shifts, information, left_out)
+
+
+def cluster_pieces(
+    counts: np.ndarray, totals: np.ndarray, data: Data, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores (g, p + 1) and observed information (g, p + 1, p + 1) of each batch at beta-binomial estimates."""
+    n, p = data.design.shape
+    t = all_terms(counts, totals, data.design @ theta[:p], theta[p])
+    score = np.column_stack([data.design * t[1][:, None], t[2]])
+    each = np.empty((n, p + 1, p + 1))
+    each[:, :p, :p] = -t[3][:, None, None] * data.design[:, :, None] * data.design[:, None, :]
+    each[:, :p, p] = each[:, p, :p] = -t[4][:, None] * data.design
+    each[:, p, p] = -t[5]
+    scores, information = np.zeros((data.n_groups, p + 1)), np.zeros((data.n_groups, p + 1, p + 1))
+    np.add.at(scores, data.codes, score)
+    np.add.at(information, data.codes, each)
+    return scores, information
+
+
+def fit_cluster(data: Data) -> list[Fit]:
+    """Fit each type by the beta-binomial, with covariance and degrees of freedom from the batches."""
+    p, totals = data.design.shape[1], data.totals.astype(float)
+    if data.groups is None or data.n_groups < 3:
+        why = f"{data.n_groups or 'no'} batches are recorded; clusters need three"
+        return [failed(p, why, "too-few")] * data.counts.shape[1]
+    fits = []
+    for counts in np.ascontiguousarray(data.counts.T, dtype=float):
+        fit = fit_one(counts, totals, data.design)
+        if fit.converged:
+            theta = np.append(fit.coef, np.log(fit.precision))
+            try:
+                robust = jackknife(*cluster_pieces(counts, totals, data, theta))
+            except np.linalg.LinAlgError:
+                why = "a coefficient rests on one batch alone, so its spread over batches cannot be known"
+                fits.append(failed(p, why, "too-few"))
+                continue
+            fit = replace(fit, cov=robust.cov[:p, :p], df_of=robust.df)
+        fits.append(fit)
+    return fits
