@@ -181,6 +181,11 @@ def _parse_bool(column: pd.Series) -> pd.Series:
 def read_samples(path: Path) -> pd.DataFrame:
     """Read `samples.tsv`: one row a sample (a donor in one batch).
 
+    Parameters
+    ----------
+    path
+        The file.
+
     Returns
     -------
     Table with the columns of `SAMPLE_COLUMNS` and any covariates (numbers where all values are numbers).
@@ -247,6 +252,11 @@ def check_samples(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
 
 def read_counts(path: Path) -> pd.DataFrame:
     """Read `counts.tsv`: long, one row a sample, annotator and cell type; zeros are rows.
+
+    Parameters
+    ----------
+    path
+        The file.
 
     Returns
     -------
@@ -342,15 +352,34 @@ def check_counts_match_samples(
 def read_denominators(path: Path) -> pd.DataFrame:
     """Read `denominators.tsv`: which cell types of which annotator make up each denominator.
 
+    Parameters
+    ----------
+    path
+        The file.
+
     Returns
     -------
     Table with `denominator, annotator, cell_type`, one row per member. The denominator `all` needs no rows.
+
+    Raises
+    ------
+    AidaError
+        Naming file, column, row and value.
     """
     return check(read_tsv(path), _DENOMINATORS, path)
 
 
 def read_estimates(path: Path) -> pd.DataFrame:
     """Read `estimates.tsv`, the tidy result of `compare`.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    Table with the columns of `ESTIMATE_COLUMNS`, one row a model, contrast, cell type, denominator and annotator.
 
     Raises
     ------
@@ -368,7 +397,7 @@ def read_estimates(path: Path) -> pd.DataFrame:
     return table[list(ESTIMATE_COLUMNS)]
 
 
-def read_cells(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+def read_cells(path: Path, *, columns: list[str] | None = None) -> pd.DataFrame:
     """Read `cells.parquet`: one row a cell, in file order.
 
     Parameters
@@ -377,6 +406,10 @@ def read_cells(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         The Parquet file.
     columns
         The columns to read; all by default.
+
+    Returns
+    -------
+    Table with the columns of `CELL_COLUMNS` and the covariates.
 
     Raises
     ------

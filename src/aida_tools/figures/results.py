@@ -131,6 +131,15 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
 def load_results(folder: Path) -> Results:
     """Read the folder that `aida-tools compare` wrote.
 
+    Parameters
+    ----------
+    folder
+        Such as `results/sample/compare`.
+
+    Returns
+    -------
+    Its tables and options.
+
     Raises
     ------
     AidaError

@@ -226,7 +226,7 @@ def share_by_sample(
     Parameters
     ----------
     shares
-        One row a sample: `sample_id, population, n, total, share` (0-1).
+        One row a sample: `sample_id, donor_id, population, n, total, share` (0-1).
     palette
         Labels, colours and order of the populations.
     title
@@ -235,13 +235,20 @@ def share_by_sample(
         Width in mm.
     synthetic
         Mark the figure.
+
+    Returns
+    -------
+    A figure whose rows are samples, grouped by population.
     """
     order = {code: i for i, code in enumerate(palette.order(shares["population"].dropna()))}
     table = shares.sort_values(
         ["population", "sample_id"], key=lambda s: s.map(order) if s.name == "population" else s, ignore_index=True
     )
     table["low"], table["high"] = cell_intervals(table["n"].to_numpy(float), table["total"].to_numpy(float))
-    figure = canvas(width, 7.5 * max(len(table), 1) + 15 + 4 * synthetic, synthetic=synthetic)
+    # A donor measured once needs no batch in its name.
+    names = table["sample_id" if table["donor_id"].duplicated().any() else "donor_id"].astype(str)
+    pitch = row_height(names, 30, least=7.5, extra=2.8)
+    figure = canvas(width, pitch * max(len(table), 1) + 15 + 4 * synthetic, synthetic=synthetic)
     axes = figure.subplots()
     if table.empty:
         note(axes, "No sample to show.")
@@ -260,7 +267,7 @@ def share_by_sample(
             gid="sample",
         )
     lines = [f"{e.n:,.0f} of {e.total:,.0f} cells" for e in rows(table)]
-    label_rows(axes, list(zip(table["sample_id"].astype(str), lines, strict=True)), width=30)
+    label_rows(axes, list(zip(names, lines, strict=True)), width=30)
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(wrap(f"{title}, % (95 % interval from the number of cells alone)", 34 if width < 120 else 90))
@@ -319,6 +326,10 @@ def composition(
         Width in mm.
     synthetic
         Mark the figure.
+
+    Returns
+    -------
+    A figure of two panels: populations, and donors.
     """
     mean = shares.groupby("cell_type")["share"].mean().sort_values(ascending=False)
     named = [focus, *[t for t in mean.index if t != focus]][: show if len(mean) > show else len(mean)]

@@ -91,6 +91,11 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     -------
     Table with the columns of `COLUMNS`. `mdor` follows from the standard error that was reached, `mdor_spread` from
     the spread of donors and batches and the allotment of donors alone; both above 1: the inverse is as detectable.
+
+    Raises
+    ------
+    AidaError
+        If the primary model's estimates are no odds ratios.
     """
     model = str(results.options.get("model", "betabinomial-mixed"))
     rows = results.estimates[results.estimates["model"] == model]
