@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
@@ -124,20 +123,22 @@ class _Handler(BaseHTTPRequestHandler):
         fault, _, limit = (discover.faults.pop(0) if discover.faults else "").partition(":")
         if file is None or fault.isdigit():
             return self._answer(int(fault or 404), b"no")
-        content = file.read_bytes()
-        etag = f'"{hashlib.md5(content).hexdigest()}"'
+        stat = file.stat()
+        size, etag = stat.st_size, f'"{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"'
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")) if discover.ranges else None
         if self.headers.get("If-Range", etag) != etag:
             wanted = None
-        start, end = 0, len(content)
+        start, end = 0, size
         if wanted:
-            start, end = int(wanted[1]), min(int(wanted[2] or len(content)) + 1, len(content))
-            if start >= len(content):
-                return self._answer(416, Content_Range=f"bytes */{len(content)}")
-        body = content[start:end]
+            start, end = int(wanted[1]), min(int(wanted[2] or size) + 1, size)
+            if start >= size:
+                return self._answer(416, Content_Range=f"bytes */{size}")
+        with file.open("rb") as handle:
+            handle.seek(start)
+            body = handle.read(end - start)
         self.send_response(206 if wanted else 200)
         if wanted:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
         if discover.etags:
             self.send_header("ETag", etag)
         self.send_header("Content-Length", str(len(body)))
