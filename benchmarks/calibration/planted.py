@@ -27,7 +27,7 @@ def draw(rng: np.random.Generator) -> Cohort:
     members = np.flatnonzero(sets(cohort.types)[FOCUS_SET])
     focus = int(np.flatnonzero(cohort.types["label"] == FOCUS)[0])
     counts = cohort.counts[:, [focus, *members[members != focus]]]
-    samples, totals = cohort.samples, counts.sum(axis=1)
+    samples, totals = cohort.samples.assign(sample_id=cohort.samples["donor_id"]), counts.sum(axis=1)
     used = ~samples["population"].isin(EXCLUDED) & (samples["n_cells"] >= MIN_CELLS) & (totals > 0)
     return Cohort(samples[used].reset_index(drop=True), counts[used], totals[used], truth(cohort.effects))
 

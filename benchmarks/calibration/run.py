@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -27,14 +28,17 @@ import simulate
 from tqdm import tqdm
 
 from aida_tools.compare.contrasts import parse_contrast
-from aida_tools.compare.design import build_design
-from aida_tools.compare.fit import Data
+from aida_tools.compare.estimate import make_settings, row
 from aida_tools.compare.formula import parse_formula
 from aida_tools.compare.models import MODELS
+from aida_tools.compare.prepare import Denominator
 
 HERE = Path(__file__).parent
 CHUNK = 50
 FORMULA = "~ population + age + sex"
+COLUMNS = ["model", "contrast", "truth", "status", "estimate", "std_error", "df"]
+#: Empirical Bayes over types, and ratios to the other types.
+LOOK_AT_ALL = ("propeller", "clr")
 SCENARIOS = [*simulate.SCENARIOS, planted.NAME]
 
 
@@ -51,23 +55,31 @@ def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
 
     Returns
     -------
-    One row a model and contrast: `model, contrast, truth, estimate, std_error, df`, missing where the fit failed.
+    One row a model and contrast: `model, contrast, truth, status, estimate, std_error, df`; the last three are missing
+    where the contrast cannot be estimated or the fit failed.
     """
     formula = parse_formula(FORMULA, cohort.samples.columns)
-    design = build_design(formula, cohort.samples)
-    groups = pd.factorize(cohort.samples["batch"])[0]
-    weights = {}
-    for text in {text.partition(" | ")[0] for text in cohort.truth}:
-        weights[text] = design.reduce(design.vector(parse_contrast(text, formula, cohort.samples)))
+    asked = dict.fromkeys(text.partition(" | ")[0] for text in cohort.truth)
+    contrasts = [parse_contrast(text, formula, cohort.samples) for text in asked]
+    names = ["focus", *(f"other {k}" for k in range(1, cohort.counts.shape[1]))]
+    every = Denominator("drawn", "all", names, cohort.counts.astype(float), cohort.totals.astype(float))
+    focus = replace(every, types=names[:1], counts=every.counts[:, :1])
     rows = []
-    for model in models:
-        # Empirical Bayes looks at all types of the denominator; the other models at one type at a time.
-        counts = cohort.counts if model.startswith("propeller") else cohort.counts[:, :1]
-        fit = MODELS[model].fit(Data(counts, cohort.totals, design.matrix, groups))[0]
-        for text, truth in cohort.truth.items():
-            found = fit.contrast(weights[text.partition(" | ")[0]]) if fit.converged else (np.nan, np.nan, np.nan)
-            rows.append((model, text, truth, *found))
-    return pd.DataFrame(rows, columns=["model", "contrast", "truth", "estimate", "std_error", "df"])
+    for by_batch in sorted({MODELS[name].by_batch for name in models}):
+        # No contrast is one-vs-rest, so all are of one design.
+        (setting,) = make_settings(every, cohort.samples, formula, contrasts, by_batch=by_batch)
+        for name in models:
+            model = MODELS[name]
+            if model.by_batch != by_batch:
+                continue
+            # Some models look at all types of the denominator, the others at one at a time.
+            here = setting if name.startswith(LOOK_AT_ALL) else replace(setting, denominator=focus)
+            fit = model.fit(here.data(robust=True))[0]
+            found = {str(q.contrast): row(here, q, name, model, fit, 0) for q in here.questions}
+            for text, truth in cohort.truth.items():
+                numbers = {k: found[text.partition(" | ")[0]].get(k) for k in COLUMNS[3:]}
+                rows.append({"model": name, "contrast": text, "truth": truth, **numbers})
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:

@@ -71,7 +71,7 @@ class Cohort:
     Attributes
     ----------
     samples
-        One row a donor: `donor_id, population, site, batch, sex, age`.
+        One row a donor: `sample_id, donor_id, population, site, batch, sex, age`.
     counts
         Cells of each type, the focus type first, shape (n, k).
     totals
@@ -96,6 +96,7 @@ def make_samples(rng: np.random.Generator) -> pd.DataFrame:
     samples = pd.DataFrame(rows, columns=["donor_id", "population", "site", "batch"])
     median, share = (samples["site"].map({s: v[k] for s, v in SITES.items()}).to_numpy(float) for k in (2, 3))
     samples["age"] = np.clip(np.rint(rng.normal(median, 12)), 19, 77)
+    samples["sample_id"] = samples["donor_id"]
     samples["sex"] = np.where(rng.random(len(samples)) < share, "female", "male")
     return samples
 

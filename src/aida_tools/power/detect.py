@@ -31,20 +31,16 @@ def spreads(setting: Setting) -> pd.DataFrame:
     One row a type: `share` (mean), `cells` (median of the denominator in a sample), `donor_sd` and `batch_sd` (log-odds
     scale; missing where they cannot be had), `spread_note` (why).
     """
-    d, rows = setting.denominator, []
-    mixed = MODELS["betabinomial-mixed"].fit(setting.data(robust=True))
-    plain = MODELS["betabinomial"].fit(setting.data(robust=True)) if not all(f.converged for f in mixed) else mixed
+    d, data, rows = setting.denominator, setting.data(robust=True), []
+    mixed = MODELS["betabinomial-mixed"].fit(data)
+    plain = mixed if all(fit.converged for fit in mixed) else MODELS["betabinomial"].fit(data)
     for name, with_batch, without in zip(d.types, mixed, plain, strict=True):
         fit = with_batch if with_batch.converged else without
-        row: dict[str, Any] = {
-            "cell_type": name,
-            "cells": float(np.median(d.totals)),
-            "spread_note": fit.message or None,
-        }
+        row: dict[str, Any] = {"cell_type": name, "cells": float(np.median(d.totals))}
         if fit.converged:
             row["share"] = mean_share("logit", setting.design.matrix @ fit.coef, fit.group_sd)
             row["donor_sd"] = float(donor_sd(fit.precision, row["share"]))
-        if with_batch.converged:
+        if with_batch.converged and data.groups is not None:
             row["batch_sd"] = with_batch.group_sd
         else:
             what = "batches" if fit.converged else "donors or batches"
