@@ -174,14 +174,46 @@ def scan_gather(scans: tuple[Path, ...], out: Path) -> None:
 @click.argument("scan", type=_EXISTING, required=False)
 @click.option("--annotator", required=True, help="author, gate, or a model that `scan` was given.")
 @click.option(
-    "--label-map", type=_EXISTING, help="What each label is counted as; default config/annotators/NAME.labels.tsv."
+    "--label-map",
+    type=_EXISTING,
+    help="What each label is counted as; default: the model's own, or config/annotators/NAME.labels.tsv.",
 )
+@_MODELS
 @_OUT
-def annotate(cohort: Path, cells: Path, scan: Path | None, annotator: str, label_map: Path | None, out: Path) -> None:
+def annotate(
+    cohort: Path, cells: Path, scan: Path | None, annotator: str, label_map: Path | None, model_folder: Path, out: Path
+) -> None:
     """Label the CELLS of a COHORT by one annotator; all but `author` need the folder of SCAN."""
     from aida_tools.annotate.run import annotate as run
 
-    run(cohort, cells, scan, annotator, out, label_map=label_map)
+    run(cohort, cells, scan, annotator, out, label_map=label_map, model_folder=model_folder)
+
+
+@main.group()
+def model() -> None:
+    """Models that label cells: convert, show. They are kept in a form that cannot carry code."""
+
+
+@model.command("import")
+@click.argument("file", type=_EXISTING)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of models; this one goes into it.")
+@click.option("--name", help="Its name as an annotator; default: that of the file.")
+@click.option("--label-map", type=_EXISTING, help="Table that says what each of its labels is counted as.")
+def model_import(file: Path, out: Path, name: str | None, label_map: Path | None) -> None:
+    """Convert a CellTypist model (FILE.pkl) without running what is in the pickle."""
+    from aida_tools.annotate.models import import_model
+
+    import_model(file, out, name=name, label_map=label_map)
+
+
+@model.command("show")
+@click.argument("name")
+@_MODELS
+def model_show(name: str, model_folder: Path) -> None:
+    """Show classes, genes, source, licence and digest of the model NAME (or of its folder)."""
+    from aida_tools.annotate.models import show_model
+
+    click.echo(show_model(name, model_folder))
 
 
 @main.command()
@@ -293,6 +325,24 @@ def power(compare_dir: Path, out: Path, plans: tuple[str, ...], site_sds: tuple[
     from aida_tools.power.run import plan_power
 
     plan_power(compare_dir, out, plans=plans, site_sds=site_sds, power=power)
+
+
+@main.command()
+@click.argument("compare_dir", type=_EXISTING)
+@click.option(
+    "--claims",
+    "claims_path",
+    type=_EXISTING,
+    default=Path("config/claims.yaml"),
+    show_default=True,
+    help="File of claims.",
+)
+@_OUT
+def claims(compare_dir: Path, claims_path: Path, out: Path) -> None:
+    """Hold published statements against COMPARE_DIR: supported, not supported, or not testable, and why."""
+    from aida_tools.claims.run import check_claims
+
+    check_claims(compare_dir, claims_path, out)
 
 
 if __name__ == "__main__":
