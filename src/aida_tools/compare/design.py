@@ -131,8 +131,8 @@ class Design:
         """Tell whether the given columns, shape (n, m), are combinations of the design's."""
         if not columns.shape[1]:
             return True
-        fitted = self.matrix @ np.linalg.lstsq(self.matrix, columns, rcond=None)[0]
-        return bool(np.abs(columns - fitted).max() < 1e-6)
+        basis = np.linalg.qr(self.matrix)[0]
+        return bool(np.abs(columns - basis @ (basis.T @ columns)).max() < 1e-6)
 
 
 def readable(name: str) -> str:

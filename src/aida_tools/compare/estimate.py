@@ -135,8 +135,7 @@ def make_settings(
     """
     some = denominator.totals > 0
     samples = samples[some].reset_index(drop=True)
-    d = denominator
-    present = Denominator(d.annotator, d.name, d.types, d.counts[some], d.totals[some])
+    present = denominator.take(some)
     if by_batch and samples["batch"].notna().any():
         samples = samples.assign(batch=samples["batch"].fillna("sample " + samples["sample_id"]))
         formula = formula.plus("batch")

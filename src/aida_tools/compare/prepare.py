@@ -129,6 +129,10 @@ class Denominator:
     counts: np.ndarray
     totals: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Denominator:
+        """Return the counts of some of the samples, as a mask or indices."""
+        return Denominator(self.annotator, self.name, self.types, self.counts[rows], self.totals[rows])
+
 
 def parse_denominators(given: tuple[str, ...], table: pd.DataFrame | None) -> dict[str, list[str] | None]:
     """Read `NAME=TYPE,TYPE`, `all`, or the name of a set of the denominators table.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +161,7 @@ def _fit_all(settings: list[Setting], models: list[str], *, robust: bool) -> tup
         estimates = [row(setting, q, name, model, fit, k) for k, fit in enumerate(fits) for q in setting.questions]
         return estimates, omnibus_rows(setting.hypotheses, d.annotator, d.name, d.types, name, fits)
 
-    # The matrices are small: threads of the linear algebra library would only wait for one another.
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = list(tqdm(pool.map(one, tasks), total=len(tasks), desc="models", unit="fit", disable=None, leave=False))
     return [r for rows, _ in done for r in rows], [r for _, rows in done for r in rows]
 
@@ -178,15 +177,22 @@ def _settings(
     """Return the settings of every denominator, and the samples left out with their reasons."""
     contrasts = _contrasts(formula, selection, inputs.samples, options)
     settings, excluded = [], [selection.excluded]
+    placed: dict[tuple[bool, bytes], list[Setting]] = {}
     kept = inputs.samples["sample_id"].isin(selection.samples["sample_id"]).to_numpy()
     for d in denominators:
-        here = Denominator(d.annotator, d.name, d.types, d.counts[kept], d.totals[kept])
+        here = d.take(kept)
         empty = selection.samples.loc[here.totals == 0, ["sample_id", "donor_id", "population"]]
         excluded.append(empty.assign(reason=f"no cell of denominator {d.name} (annotator {d.annotator})"))
-        if (here.totals > 0).any():
-            for by_batch in {MODELS[name].by_batch for name in models}:
+        some = here.totals > 0
+        if not some.any():
+            continue
+        for by_batch in sorted({MODELS[name].by_batch for name in models}):
+            # The designs do not look at counts: denominators of the same samples share them.
+            key = by_batch, some.tobytes()
+            if key not in placed:
                 right_side = selection.formula
-                settings += make_settings(here, selection.samples, right_side, contrasts, by_batch=by_batch)
+                placed[key] = make_settings(here, selection.samples, right_side, contrasts, by_batch=by_batch)
+            settings += [replace(s, denominator=here.take(some)) for s in placed[key]]
     return settings, pd.concat(excluded, ignore_index=True)
 
 
@@ -266,8 +272,10 @@ def compare_tables(
         inputs.samples, formula, min_cells=options.min_cells, exclude_populations=options.exclude_populations
     )
     models = list(options.models or MODELS)
-    settings, excluded = _settings(inputs, formula, selection, shares_of, models, options)
-    rows, tests = _fit_all(settings, models, robust=options.robust)
+    # The matrices are small: threads of the linear algebra library would only wait for one another.
+    with threadpool_limits(1):
+        settings, excluded = _settings(inputs, formula, selection, shares_of, models, options)
+        rows, tests = _fit_all(settings, models, robust=options.robust)
     estimates = _estimates_table(rows, described["name"], focus)
     shares = shares_table(shares_of, inputs.samples, set(selection.samples["sample_id"]))
     record = {
