@@ -279,6 +279,17 @@ def compare(
 
 @main.command()
 @click.argument("compared", metavar="COMPARE_DIR", type=_EXISTING)
+@_OUT
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Models fitted at a time.")
+def robustness(compared: Path, out: Path, **options: Any) -> None:
+    """Question what COMPARE_DIR found: site effects, controls, batches, permutations, labels, specifications."""
+    from aida_tools.robustness.run import robustness as run
+
+    run(compared, out, **options)
+
+
+@main.command()
+@click.argument("compared", metavar="COMPARE_DIR", type=_EXISTING)
 @_POPULATIONS
 @_OUT
 def figures(compared: Path, populations: Path, out: Path) -> None:

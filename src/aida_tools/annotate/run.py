@@ -12,6 +12,7 @@ from aida_tools.cohort.labels import resolve_labels
 from aida_tools.config import load_cohort
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged
+from aida_tools.scan.model import LABEL_MAP
 from aida_tools.scan.run import SCAN
 from aida_tools.tables import read_cells, write_parquet, write_tsv
 
@@ -61,15 +62,9 @@ def from_scan(
     Raises
     ------
     AidaError
-        If the scan is of other cells, lacks the annotator, or gave labels the map does not have.
+        If the scan is of other cells, or gave labels the map does not have.
     """
-    import pyarrow.parquet as pq
-
     cells = read_cells(cells_path, columns=["cell_id"])
-    known = [c.removesuffix(":label") for c in pq.read_schema(scan_path).names if c.endswith(":label")]
-    if annotator not in known:
-        msg = f"{scan_path}: no labels by annotator '{annotator}'. {did_you_mean(annotator, [AUTHOR, *known])}"
-        raise AidaError(msg)
     fields = ("label", "probability", "margin")
     scan = pd.read_parquet(scan_path, columns=["cell_id", *[f"{annotator}:{f}" for f in fields]])
     scan.columns = pd.Index(["cell_id", *fields])
@@ -83,8 +78,47 @@ def from_scan(
     return scan.assign(cell_type=cell_type)[["cell_id", "cell_type", *fields]], sets
 
 
+def _check_scanned(scan_path: Path, annotator: str) -> None:
+    """Check that a scan is there and has labels by the annotator."""
+    import pyarrow.parquet as pq
+
+    if not scan_path.exists():
+        msg = f"{scan_path}: there is no such file. Run `aida-tools scan` first."
+        raise AidaError(msg)
+    known = [c.removesuffix(":label") for c in pq.read_schema(scan_path).names if c.endswith(":label")]
+    if annotator not in known:
+        msg = f"{scan_path}: no labels by annotator '{annotator}'. {did_you_mean(annotator, [AUTHOR, *known])}"
+        raise AidaError(msg)
+
+
+def find_label_map(annotator: str, model_folder: Path) -> Path:
+    """Find the table that says what an annotator's labels are counted as.
+
+    Raises
+    ------
+    AidaError
+        If neither its model nor config has one.
+    """
+    places = [model_folder / annotator / LABEL_MAP, Path("config/annotators") / f"{annotator}.labels.tsv"]
+    for place in places:
+        if place.is_file():
+            return place
+    msg = (
+        f"annotator '{annotator}': nothing says what its labels are counted as (looked for {places[0]}, {places[1]}). "
+        "Write a table with the columns label, cell_type, cell_type_id, sets and name it with --label-map."
+    )
+    raise AidaError(msg)
+
+
 def annotate(
-    cohort_path: Path, cells_path: Path, scan_path: Path | None, annotator: str, out: Path, *, label_map: Path | None
+    cohort_path: Path,
+    cells_path: Path,
+    scan_path: Path | None,
+    annotator: str,
+    out: Path,
+    *,
+    label_map: Path | None = None,
+    model_folder: Path = Path("models"),
 ) -> None:
     """Write one annotator's `labels.parquet` and `sets.tsv`.
 
@@ -99,7 +133,9 @@ def annotate(
     out
         Folder for the results; its name is the annotator's name in the tables of counts.
     label_map
-        Table that says what each label is counted as.
+        Table that says what each label is counted as; by default the model's own, or the one in config.
+    model_folder
+        Folder of models.
 
     Raises
     ------
@@ -115,10 +151,8 @@ def annotate(
             msg = f"annotator '{annotator}' needs the folder of `aida-tools scan` as third argument."
             raise AidaError(msg)
         scan_path = scan_path / SCAN if scan_path.is_dir() else scan_path
-        if not scan_path.exists():
-            msg = f"{scan_path}: there is no such file. Run `aida-tools scan` first."
-            raise AidaError(msg)
-        label_map = label_map or Path("config/annotators") / f"{annotator}.labels.tsv"
+        _check_scanned(scan_path, annotator)
+        label_map = label_map or find_label_map(annotator, model_folder)
         labels, sets = from_scan(cells_path, scan_path, annotator, label_map)
         inputs += [scan_path, label_map]
     sets.insert(1, "annotator", annotator)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aida_tools.cohort.read import explain_h5_error, open_h5
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.scan import kernels
+from aida_tools.scan.chunks import fast
 
 #: Stored values looked at to tell counts from logarithms; every value is checked again when it is scanned.
 _PEEK = 10_000
@@ -164,21 +165,24 @@ def _canonical(block: Block, n_genes: int) -> Block:
 
 
 class _Csr:
-    """A CSR matrix in an HDF5 group."""
+    """A CSR matrix in an HDF5 or zarr group."""
 
-    def __init__(self, group: h5py.Group, shape: tuple[int, int]):
-        self._group = group
+    def __init__(self, group: Any, shape: tuple[int, int]):
         self.shape = shape
         self._indptr = group["indptr"][:].astype(np.int64)
+        self._indices, self._data = fast(group["indices"]), fast(group["data"])
+        n = min(len(self._indices), len(self._data))
+        if len(self._indptr) != shape[0] + 1 or self._indptr[-1] > n or (np.diff(self._indptr, prepend=0) < 0).any():
+            msg = f"indptr of {group.name} does not fit its matrix of {shape[0]} cells and {n} entries"
+            raise OSError(msg)
 
     def rows(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        begin, end = self._indptr[start], self._indptr[stop]
-        indptr = self._indptr[start : stop + 1] - begin
-        return indptr, self._group["indices"][begin:end], self._group["data"][begin:end]
+        begin, end = int(self._indptr[start]), int(self._indptr[stop])
+        return self._indptr[start : stop + 1] - begin, self._indices[begin:end], self._data[begin:end]
 
     def peek(self) -> NDArray[Any]:
-        data = self._group["data"]
-        return np.concatenate([data[: _PEEK // 2], data[max(_PEEK // 2, len(data) - _PEEK // 2) :]])
+        n, half = int(self._indptr[-1]), _PEEK // 2
+        return np.concatenate([self._data[: min(n, half)], self._data[max(half, n - half) : n]])
 
 
 class _InMemory:

@@ -109,3 +109,112 @@ def gather(indptr: Any, indices: Any, data: Any, slot: NDArray[np.int32], n_slot
             if column >= 0:
                 out[cell, column] += np.int32(data[p])
     return out
+
+
+@njit(nogil=True, cache=True)
+def linear_scores(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    total: NDArray[np.int64],
+    slot: NDArray[np.int32],
+    weight: NDArray[np.float64],
+    cap: NDArray[np.float64],
+    constant: NDArray[np.float64],
+    target: float,
+) -> NDArray[np.float64]:
+    r"""Score cells by a linear model on standardised, clipped log1p expression, without making anything dense.
+
+    With :math:`x_g = \log(1 + target \cdot count_g / total)`, CellTypist's score of a class is
+    :math:`b + \sum_g \min((x_g - m_g) / s_g, 10) w_g`. Since it clips above only and a gene that was not seen
+    (:math:`x_g = 0`) is never clipped, this equals
+    :math:`b - \sum_g w_g m_g / s_g + \sum_{g\ seen} \min(x_g, m_g + 10 s_g) w_g / s_g`, exactly.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Canonical CSR block of counts.
+    total
+        Total count of each cell over all genes, array of shape (n_cells,).
+    slot
+        Feature of the model each gene is, array of shape (n_genes,); -1 for none.
+    weight
+        :math:`w / s`, array of shape (n_features, n_classes).
+    cap
+        :math:`m + 10 s`, array of shape (n_features,).
+    constant
+        :math:`b - \sum w m / s` over the features the file has, array of shape (n_classes,).
+    target
+        Library size cells are scaled to, 10,000 for CellTypist.
+
+    Returns
+    -------
+    Scores, array of shape (n_cells, n_classes); those of a cell without counts are `constant`.
+    """
+    n_cells, n_classes = len(indptr) - 1, weight.shape[1]
+    scores = np.empty((n_cells, n_classes))
+    for cell in range(n_cells):
+        row = scores[cell]
+        row[:] = constant
+        factor = target / max(total[cell], 1)
+        for p in range(indptr[cell], indptr[cell + 1]):
+            feature = slot[indices[p]]
+            if feature >= 0:
+                x = min(np.log1p(data[p] * factor), cap[feature])
+                for k in range(n_classes):
+                    row[k] += x * weight[feature, k]
+    return scores
+
+
+@njit(nogil=True, cache=True)
+def best_two(scores: NDArray[np.float64]) -> tuple[NDArray[np.int16], NDArray[np.float64], NDArray[np.float64]]:
+    """Find the best and the second best class of every cell.
+
+    Parameters
+    ----------
+    scores
+        Array of shape (n_cells, n_classes), at least two classes.
+
+    Returns
+    -------
+    The best class (the first of equals), its score, and the runner-up's score, arrays of shape (n_cells,).
+    """
+    n_cells, n_classes = scores.shape
+    label = np.zeros(n_cells, dtype=np.int16)
+    first = np.empty(n_cells)
+    second = np.empty(n_cells)
+    for cell in range(n_cells):
+        top, next_top = -np.inf, -np.inf
+        for k in range(n_classes):
+            value = scores[cell, k]
+            if value > top:
+                top, next_top, label[cell] = value, top, k
+            elif value > next_top:
+                next_top = value
+        first[cell], second[cell] = top, next_top
+    return label, first, second
+
+
+@njit(nogil=True, cache=True)
+def add_to_groups(
+    indptr: Any, indices: Any, data: Any, group: NDArray[np.int64], order: NDArray[np.intp], sums: NDArray[np.int64]
+) -> None:
+    """Add the counts of every cell to the sums of its group, exactly.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Canonical CSR block of counts.
+    group
+        Row of `sums` of each cell, array of shape (n_cells,); -1 for none.
+    order
+        The cells in the order to visit them; sorted by group it keeps a row of `sums` in cache. No influence
+        on the result.
+    sums
+        Changed in place, array of shape (n_groups, n_genes).
+    """
+    for cell in order:
+        row = group[cell]
+        if row >= 0:
+            for p in range(indptr[cell], indptr[cell + 1]):
+                sums[row, indices[p]] += np.int64(data[p])

@@ -1,13 +1,13 @@
-"""The pass over the counts of a cohort: from blocks of cells to `scan.parquet`."""
+"""The pass over the counts of a cohort: from blocks of cells to `scan.parquet` and pseudobulk sums."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,22 @@ from tqdm import tqdm
 
 from aida_tools.cohort.source import SOURCE, counts_file
 from aida_tools.config import load_cohort
-from aida_tools.errors import AidaError
+from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged
 from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts, open_counts
+from aida_tools.scan.model import RECORD, LinearModel, Prepared, find_model, load_models, prepare, probabilities
+from aida_tools.scan.pseudobulk import Pseudobulk, Samples
 
 SCAN = "scan.parquet"
+AUTHOR, GATE = "author", "gate"
 #: Rows of a Parquet row group; fixed, so that the file does not depend on how the scan was cut up.
 _ROW_GROUP = 65_536
 #: Without these genes the gate says nothing of use.
 _ESSENTIAL = ("CD3D", "CD3E", "CD3G", "CD8A", "CD8B", "FOXP3")
+
+Columns = dict[str, Any]
 
 
 def parse_range(text: str | None, n_cells: int) -> tuple[int, int]:
@@ -64,41 +69,84 @@ class Plan:
 
     is_mito: NDArray[np.bool_]
     gate: gates.Gate
-    slot: NDArray[np.int32]
+    gate_slot: NDArray[np.int32]
+    models: Sequence[tuple[LinearModel, Prepared]] = ()
+    samples: Samples | None = None
+    pseudobulk: Sequence[Pseudobulk] = field(default=())
 
     def scan(self, block: Block, cell_ids: NDArray[np.object_]) -> pa.Table:
         """Scan one block; a row a cell."""
         csr = block.indptr, block.indices, block.data
         total, n_genes, mito = kernels.quality(*csr, self.is_mito)
-        counts = kernels.gather(*csr, self.slot, len(self.gate.genes))
-        gated = gates.apply_gate(self.gate, counts, total)
         percent = np.divide(100.0 * mito, total, out=np.full(len(total), np.nan), where=total > 0)
-        probability = 1 / (1 + np.exp(-np.abs(gated.treg_log_odds)))
-        cd4 = gated.label <= gates.LABELS.index("CD4_T_other")
-        return pa.table(
-            {
-                "cell_id": pa.array(cell_ids, type=pa.string()),
-                "total": total,
-                "n_genes": n_genes,
-                "pct_mito": pa.array(percent, from_pandas=True),
-                "gate:label": pa.DictionaryArray.from_arrays(gated.label, list(gates.LABELS)),
-                "gate:probability": pa.array(np.where(cd4, probability, np.nan), from_pandas=True),
-                "gate:margin": np.where(cd4, np.abs(gated.treg_log_odds), np.abs(gated.t_margin)),
-                "gate:margin_T": gated.t_margin,
-                "gate:margin_CD4_T": gated.cd4_margin,
-                "gate:margin_Treg": gated.treg_log_odds,
-                **{f"count:{gene}": counts[:, i] for i, gene in enumerate(self.gate.genes)},
-            }
-        )
+        columns: Columns = {
+            "cell_id": pa.array(cell_ids, type=pa.string()),
+            "total": total,
+            "n_genes": n_genes,
+            "pct_mito": pa.array(percent, from_pandas=True),
+        }
+        labels: dict[str, NDArray[np.integer]] = {}
+        counts = kernels.gather(*csr, self.gate_slot, len(self.gate.genes))
+        labels[GATE] = _gate_columns(columns, gates.apply_gate(self.gate, counts, total))
+        columns |= {f"count:{gene}": counts[:, i] for i, gene in enumerate(self.gate.genes)}
+        for model, ready in self.models:
+            weights = ready.slot, ready.weight, ready.cap, ready.constant
+            scores: NDArray[np.float64] = kernels.linear_scores(*csr, total, *weights, model.target)  # type: ignore[arg-type]
+            labels[model.name] = _model_columns(columns, model, scores, total)
+        if self.samples is not None:
+            self.samples.check(block.start, cell_ids)
+            rows = slice(block.start, block.start + len(block))
+            for sums in self.pseudobulk:
+                label = self.samples.author[rows] if sums.name == AUTHOR else labels[sums.name]
+                sums.add(block, self.samples.codes[rows], label)
+        return pa.table(columns)
 
 
-def make_plan(counts: Counts, gate: gates.Gate, gate_path: Path | str) -> Plan:
-    """Match the gate's genes to the file's.
+def _gate_columns(columns: Columns, gated: gates.Gated) -> NDArray[np.int8]:
+    """Add what the gate says; return the labels."""
+    cd4 = gated.label <= gates.LABELS.index("CD4_T_other")
+    certainty = np.abs(gated.treg_log_odds)
+    columns |= {
+        "gate:label": pa.DictionaryArray.from_arrays(gated.label, list(gates.LABELS)),
+        "gate:probability": pa.array(np.where(cd4, 1 / (1 + np.exp(-certainty)), np.nan), from_pandas=True),
+        "gate:margin": np.where(cd4, certainty, np.abs(gated.t_margin)),
+        "gate:margin_T": gated.t_margin,
+        "gate:margin_CD4_T": gated.cd4_margin,
+        "gate:margin_Treg": gated.treg_log_odds,
+    }
+    return gated.label
+
+
+def _model_columns(
+    columns: Columns, model: LinearModel, scores: NDArray[np.float64], total: NDArray[np.int64]
+) -> NDArray[np.int16]:
+    """Add what a model says; return the labels, -1 for a cell without counts, of which it can say nothing."""
+    label, best, runner_up = kernels.best_two(scores)
+    rows = np.arange(len(label))
+    probability = probabilities(model, scores)[rows, label]
+    empty = total == 0
+    columns |= {
+        f"{model.name}:label": pa.DictionaryArray.from_arrays(pa.array(label, mask=empty), model.classes.tolist()),
+        f"{model.name}:probability": pa.array(probability, mask=empty),
+        f"{model.name}:margin": pa.array(best - runner_up, mask=empty),
+    }
+    return np.where(empty, np.int16(-1), label)
+
+
+def make_plan(
+    counts: Counts,
+    gate: gates.Gate,
+    gate_path: Path | str,
+    models: Sequence[LinearModel] = (),
+    samples: Samples | None = None,
+    pseudobulk: Sequence[Pseudobulk] = (),
+) -> Plan:
+    """Match the genes of gate and models to the file's.
 
     Raises
     ------
     AidaError
-        If a gene without which there is no gate is absent.
+        If a gene without which there is no gate is absent, or all genes of a model are.
     """
     slot, absent = counts.genes.slots(gate.genes)
     lost = [g for g in _ESSENTIAL if g in absent]
@@ -110,10 +158,12 @@ def make_plan(counts: Counts, gate: gates.Gate, gate_path: Path | str) -> Plan:
         )
         raise AidaError(msg)
     if absent:
+        listed = ", ".join(absent)
         click.echo(
-            f"aida-tools: {counts.path}: marker genes absent, the gate does without: {', '.join(absent)}", err=True
+            f"aida-tools: warning: {counts.path}: the gate does without genes the file lacks: {listed}", err=True
         )
-    return Plan(counts.genes.is_mito, gate.without(absent), slot)
+    prepared = [(model, prepare(model, counts.genes)) for model in models]
+    return Plan(counts.genes.is_mito, gate.without(absent), slot, prepared, samples, pseudobulk)
 
 
 def scan_blocks(counts: Counts, plan: Plan, start: int, stop: int, *, size: int, threads: int) -> Iterator[pa.Table]:
@@ -135,12 +185,16 @@ def scan_blocks(counts: Counts, plan: Plan, start: int, stop: int, *, size: int,
 
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[pa.Table]] = deque()
-        for first in range(start, stop, size):
-            waiting.append(pool.submit(work, first))
-            if len(waiting) > threads:
+        try:
+            for first in range(start, stop, size):
+                waiting.append(pool.submit(work, first))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _ticking(tables: Iterable[pa.Table], bar: Any) -> Iterator[pa.Table]:
@@ -157,24 +211,42 @@ def write_scan(tables: Iterable[pa.Table], path: Path) -> int:
     -------
     The number of rows.
     """
-    n_rows = 0
+    n_rows = n_pending = 0
     pending: list[pa.Table] = []
     writer = None
     try:
         for table in tables:
             writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             pending.append(table)
-            while sum(len(t) for t in pending) >= _ROW_GROUP:
+            n_rows, n_pending = n_rows + len(table), n_pending + len(table)
+            while n_pending >= _ROW_GROUP:
                 joined = pa.concat_tables(pending)
                 writer.write_table(joined.slice(0, _ROW_GROUP).combine_chunks())
-                pending = [joined.slice(_ROW_GROUP)]
-            n_rows += len(table)
-        if writer is not None and any(len(t) for t in pending):
+                pending, n_pending = [joined.slice(_ROW_GROUP)], n_pending - _ROW_GROUP
+        if writer is not None and n_pending:
             writer.write_table(pa.concat_tables(pending).combine_chunks())
     finally:
         if writer is not None:
             writer.close()
     return n_rows
+
+
+def _open_pseudobulk(
+    names: Sequence[str], samples: Samples | None, models: Sequence[LinearModel], n_genes: int, folder: Path
+) -> list[Pseudobulk]:
+    """Make room for the sums by the labels of these annotators."""
+    known: dict[str, Callable[[], Sequence[str]]] = {GATE: lambda: gates.LABELS}
+    known |= {m.name: m.classes.tolist for m in models}
+    if samples is not None and samples.author_labels:
+        known[AUTHOR] = lambda: samples.author_labels
+    for name in names:
+        if samples is None:
+            msg = "--pseudobulk sums by sample: name the table of cells, --samples results/.../cells.parquet."
+            raise AidaError(msg)
+        if name not in known:
+            msg = f"--pseudobulk {name}: nobody of that name labels cells in this scan. {did_you_mean(name, known)}"
+            raise AidaError(msg)
+    return [Pseudobulk(n, samples.names, known[n](), n_genes, folder) for n in names] if samples is not None else []
 
 
 def scan(
@@ -183,11 +255,15 @@ def scan(
     out: Path,
     *,
     gate_path: Path,
-    block: int = 8192,
+    models: Sequence[str] = (),
+    model_folder: Path = Path("models"),
+    samples_path: Path | None = None,
+    pseudobulk: Sequence[str] = (),
+    block: int = 2048,
     threads: int | None = None,
     cells: str | None = None,
 ) -> None:
-    """Write `scan.parquet`: quality, marker counts and gate of every cell, in file order.
+    """Write `scan.parquet`, a row a cell in file order, and `pseudobulk.NAME.h5ad`.
 
     Parameters
     ----------
@@ -199,6 +275,12 @@ def scan(
         Folder for the results.
     gate_path
         Table of the gate's genes.
+    models
+        Linear models, by path or by their name in `model_folder`.
+    samples_path
+        `cells.parquet`, or its folder; needed for pseudobulk sums.
+    pseudobulk
+        Annotators (author, gate, models of this scan) by whose labels and samples to sum the counts.
     block, threads
         Cells a block and threads; they do not change the result.
     cells
@@ -212,12 +294,24 @@ def scan(
     cohort = load_cohort(cohort_path)
     source = counts_file(fetched)
     gate = gates.read_gate(gate_path)
-    inputs = [cohort_path, fetched / SOURCE, gate_path]
+    loaded = load_models(models, model_folder)
+    inputs = [cohort_path, fetched / SOURCE, gate_path, *(find_model(name, model_folder) / RECORD for name in models)]
+    samples = None
+    if samples_path is not None:
+        samples_path = samples_path / "cells.parquet" if samples_path.is_dir() else samples_path
+        samples = Samples(samples_path)
+        inputs.append(samples_path)
     with open_counts(source.path, source.format, cohort.counts_layer) as counts:
         start, stop = parse_range(cells, counts.shape[0])
-        plan = make_plan(counts, gate, gate_path)
-        details = {"layer": counts.layer, "n_genes": counts.shape[1], "first_cell": start, "end_cell": stop}
+        details: dict[str, Any] = {
+            "layer": counts.layer, "n_genes": counts.shape[1], "n_cells": counts.shape[0], "start": start, "stop": stop,
+        }  # fmt: skip
         with staged(out, step="scan", inputs=inputs, details=details) as staging:
+            sums = _open_pseudobulk(pseudobulk, samples, loaded, counts.shape[1], staging)
+            plan = make_plan(counts, gate, gate_path, loaded, samples, sums)
+            details["genes_shared"] = {model.name: ready.n_shared for model, ready in plan.models}
             tables = scan_blocks(counts, plan, start, stop, size=block, threads=threads or os.cpu_count() or 1)
             with tqdm(total=stop - start, unit=" cells", desc="scan", delay=2, disable=None) as bar:
                 write_scan(_ticking(tables, bar), staging / SCAN)
+            for part in sums:
+                part.write(staging / f"pseudobulk.{part.name}.h5ad", counts.genes)

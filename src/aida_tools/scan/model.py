@@ -1,0 +1,237 @@
+"""Linear models in CellTypist's form, in a format that cannot carry code: arrays in `.npz`, the rest in `.json`."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.files import sha256, write_json
+from aida_tools.scan.blocks import Genes
+
+FORMAT = "aida-tools linear model"
+VERSION = 1
+RECORD, ARRAYS, LABEL_MAP = "model.json", "model.npz", "labels.tsv"
+LINKS = ("sigmoid", "softmax")
+_ARRAYS = ("coef", "intercept", "mean", "scale", "genes", "classes")
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A linear classifier on standardised log1p expression.
+
+    Attributes
+    ----------
+    name
+        Its name as an annotator.
+    genes
+        Features, array of shape (n_genes,): symbols or Ensembl ids.
+    classes
+        Labels, array of shape (n_classes,), at least two.
+    coef
+        Weights on standardised expression, array of shape (n_classes, n_genes).
+    intercept
+        Array of shape (n_classes,).
+    mean, scale
+        Mean and standard deviation of each gene's log1p expression, arrays of shape (n_genes,).
+    clip
+        Standardised expression is cut off above this.
+    target
+        Library size that cells are scaled to before log1p.
+    link
+        How scores become probabilities: `sigmoid` of each class by itself, as CellTypist does, or `softmax`.
+    temperature
+        Scores are divided by this first; other than 1 only for calibrated models.
+    about
+        Source, licence, attribution, how it was made: shown by `aida-tools model show`, kept with the model.
+    """
+
+    name: str
+    genes: NDArray[np.str_]
+    classes: NDArray[np.str_]
+    coef: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    clip: float = 10.0
+    target: float = 1e4
+    link: str = "sigmoid"
+    temperature: float = 1.0
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n_classes, n_genes = len(self.classes), len(self.genes)
+        wanted = {
+            "coef": (n_classes, n_genes), "intercept": (n_classes,), "mean": (n_genes,), "scale": (n_genes,),
+        }  # fmt: skip
+        for name, shape in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape or not np.isfinite(array).all():
+                msg = f"model '{self.name}': '{name}' must be finite numbers of shape {shape}, not {array.shape}."
+                raise AidaError(msg)
+        if n_classes < 2 or not n_genes:
+            msg = f"model '{self.name}': it has {n_classes} classes and {n_genes} genes; two and one are the least."
+            raise AidaError(msg)
+        for name in ("genes", "classes"):
+            values, repeats = np.unique(getattr(self, name), return_counts=True)
+            if (repeats > 1).any():
+                msg = f"model '{self.name}': '{name}' has '{values[repeats > 1][0]}' twice."
+                raise AidaError(msg)
+        if not ((self.scale > 0).all() and self.clip > 0 and self.target > 0 and self.temperature > 0):
+            msg = f"model '{self.name}': scale, clip, target and temperature must be above 0."
+            raise AidaError(msg)
+        if self.link not in LINKS:
+            msg = f"model '{self.name}': unknown link '{self.link}'. {did_you_mean(self.link, LINKS)}"
+            raise AidaError(msg)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model fitted to the genes of one file, ready for `kernels.linear_scores`.
+
+    Attributes
+    ----------
+    slot, weight, cap, constant
+        See `kernels.linear_scores`.
+    n_shared
+        How many of the model's genes the file has.
+    """
+
+    slot: NDArray[np.int32]
+    weight: NDArray[np.float64]
+    cap: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    n_shared: int
+
+
+def prepare(model: LinearModel, genes: Genes) -> Prepared:
+    """Fit a model to the genes of a file.
+
+    Genes are matched by symbol or by Ensembl id, whichever finds more. Genes the file lacks drop out, as in
+    CellTypist; of genes that share a name the first counts.
+
+    Raises
+    ------
+    AidaError
+        If no gene is shared.
+    """
+    index = pd.Index(model.genes)
+    places = []
+    for names in (genes.symbols, genes.ids):
+        place = index.get_indexer(pd.Index(names))
+        place[pd.Series(names).duplicated().to_numpy()] = -1
+        places.append(place)
+    slot = max(places, key=lambda p: int((p >= 0).sum())).astype(np.int32)
+    shared = np.zeros(len(model.genes), dtype=bool)
+    shared[slot[slot >= 0]] = True
+    if not shared.any():
+        few = ", ".join(model.genes[:3]), ", ".join(str(s) for s in genes.symbols[:3])
+        msg = f"model '{model.name}': none of its genes (such as {few[0]}) is among the file's (such as {few[1]})."
+        raise AidaError(msg)
+    weight = np.ascontiguousarray((model.coef / model.scale).T)
+    constant = model.intercept - model.mean[shared] @ weight[shared]
+    return Prepared(slot, weight, model.mean + model.clip * model.scale, constant, int(shared.sum()))
+
+
+def probabilities(model: LinearModel, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn scores into probabilities by the model's link.
+
+    Parameters
+    ----------
+    scores
+        Array of shape (n_cells, n_classes).
+
+    Returns
+    -------
+    Array of the same shape, values in [0, 1]; rows sum to 1 for `softmax`.
+    """
+    from scipy.special import expit, softmax
+
+    scaled = scores / model.temperature
+    return softmax(scaled, axis=1) if model.link == "softmax" else expit(scaled)
+
+
+def save_model(model: LinearModel, folder: Path) -> None:
+    """Write `model.npz` and `model.json` into a folder; the JSON holds the digest of the arrays."""
+    np.savez_compressed(folder / ARRAYS, **{name: getattr(model, name) for name in _ARRAYS})
+    record = {
+        "format": FORMAT, "version": VERSION, "name": model.name, "clip": model.clip, "target": model.target,
+        "link": model.link, "temperature": model.temperature, "arrays_sha256": sha256(folder / ARRAYS),
+        "about": model.about,
+    }  # fmt: skip
+    write_json(folder / RECORD, record)
+
+
+def find_model(name: str, folder: Path) -> Path:
+    """Find the folder of a model, given by its path or by its name in a folder of models.
+
+    Raises
+    ------
+    AidaError
+        If there is none; it names the nearest.
+    """
+    for place in (Path(name), folder / name):
+        if (place / RECORD).is_file():
+            return place
+    there = [path.parent.name for path in folder.glob(f"*/{RECORD}")]
+    msg = f"--model {name}: no folder of a model, and no model of that name in {folder}. {did_you_mean(name, there)}"
+    raise AidaError(msg)
+
+
+def load_model(folder: Path) -> LinearModel:
+    """Read a model from its folder; nothing in it can run.
+
+    Raises
+    ------
+    AidaError
+        If a file is absent, damaged, of another format or version, or does not belong with the other.
+    """
+    path, arrays = folder / RECORD, folder / ARRAYS
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            msg = f"{path}: this is not a model of aida-tools. `aida-tools model import` converts CellTypist models."
+            raise AidaError(msg)
+        if record.get("version") != VERSION:
+            found = record.get("version")
+            msg = f"{path}: format version {found}, but this aida-tools reads {VERSION}. Convert it again."
+            raise AidaError(msg)
+        if sha256(arrays) != record["arrays_sha256"]:
+            msg = f"{arrays}: its SHA-256 is not the one in {RECORD}. Get both files again."
+            raise AidaError(msg)
+        with np.load(arrays, allow_pickle=False) as stored:
+            loaded = {name: stored[name] for name in _ARRAYS}
+        options = {key: record[key] for key in ("clip", "target", "link", "temperature", "about")}
+        return LinearModel(name=record["name"], **loaded, **options)
+    except FileNotFoundError as error:
+        msg = f"{error.filename}: there is no such file."
+        raise AidaError(msg) from error
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        msg = f"{path}: not a readable model ({type(error).__name__}: {error}). Convert or train it again."
+        raise AidaError(msg) from error
+
+
+def load_models(names: Sequence[str], folder: Path) -> list[LinearModel]:
+    """Read several models, by path or by name.
+
+    Raises
+    ------
+    AidaError
+        If one is absent or damaged, or two have one name.
+    """
+    models = [load_model(find_model(name, folder)) for name in names]
+    seen: set[str] = {"gate", "author"}
+    for model in models:
+        if model.name in seen:
+            msg = f"--model: two annotators are called '{model.name}'. Rename one."
+            raise AidaError(msg)
+        seen.add(model.name)
+    return models

@@ -1,0 +1,171 @@
+"""Linear models: scores against dense arithmetic, the safe format and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from aida_tools.errors import AidaError
+from aida_tools.scan import kernels
+from aida_tools.scan.blocks import Genes
+from aida_tools.scan.model import (
+    ARRAYS,
+    RECORD,
+    LinearModel,
+    find_model,
+    load_model,
+    load_models,
+    prepare,
+    probabilities,
+    save_model,
+)
+
+
+@pytest.fixture
+def model(symbols: list[str]) -> LinearModel:
+    rng = np.random.default_rng(3)
+    genes = np.array([*symbols[40:140], *[f"ABSENT{i}" for i in range(20)]])
+    return LinearModel(
+        name="m",
+        genes=genes,
+        classes=np.array(["a", "b", "c"]),
+        coef=rng.normal(size=(3, 120)),
+        intercept=rng.normal(size=3),
+        mean=rng.uniform(0, 2, 120),
+        # Small enough that many values are cut off.
+        scale=rng.uniform(0.05, 1, 120),
+        clip=3.0,
+        about={"licence": "none: SYNTHETIC"},
+    )
+
+
+def sparse_scores(model: LinearModel, counts: sp.csr_matrix, genes: Genes) -> np.ndarray:
+    ready = prepare(model, genes)
+    total = np.asarray(counts.sum(axis=1)).ravel().astype(np.int64)
+    return kernels.linear_scores(
+        counts.indptr, counts.indices, counts.data, total, ready.slot, ready.weight, ready.cap, ready.constant, 1e4
+    )
+
+
+def test_scores_are_those_of_dense_standardised_expression(
+    model: LinearModel, counts: sp.csr_matrix, symbols: list[str]
+) -> None:
+    dense = counts.toarray().astype(float)
+    x = np.log1p(1e4 * dense / np.maximum(dense.sum(axis=1, keepdims=True), 1))[:, 40:140]
+    z = (x - model.mean[:100]) / model.scale[:100]
+    assert (z > 3).mean() > 0.05
+    expected = np.minimum(z, 3) @ model.coef[:, :100].T + model.intercept
+    genes = Genes(np.array(symbols, dtype=object), np.array(symbols, dtype=object))
+    np.testing.assert_allclose(sparse_scores(model, counts, genes), expected, atol=1e-9)
+
+
+def test_genes_match_by_id_or_symbol_and_the_first_of_a_name_counts(model: LinearModel, symbols: list[str]) -> None:
+    ids = np.array([f"ENSG{i:011d}" for i in range(300)], dtype=object)
+    names = np.array(symbols, dtype=object)
+    by_id = dataclasses.replace(model, genes=np.array([*ids[40:140], *[f"X{i}" for i in range(20)]]).astype(str))
+    reference = prepare(model, Genes(ids, names))
+    np.testing.assert_array_equal(prepare(by_id, Genes(ids, names)).slot, reference.slot)
+    assert reference.n_shared == 100
+    names[200] = symbols[50]
+    repeated = prepare(model, Genes(ids, names))
+    np.testing.assert_array_equal(repeated.slot, reference.slot)
+
+
+def test_a_file_without_its_genes_is_refused(model: LinearModel) -> None:
+    names = np.array(["A", "B"], dtype=object)
+    with pytest.raises(AidaError, match=r"model 'm': none of its genes \(such as .*\(such as A, B\)"):
+        prepare(model, Genes(names, names))
+
+
+def test_best_two_is_numpy_s_argmax() -> None:
+    scores = np.random.default_rng(0).integers(-3, 3, (500, 4)).astype(float)
+    label, first, second = kernels.best_two(scores)
+    np.testing.assert_array_equal(label, scores.argmax(axis=1))
+    ordered = np.sort(scores, axis=1)
+    np.testing.assert_array_equal(first, ordered[:, -1])
+    np.testing.assert_array_equal(second, ordered[:, -2])
+
+
+def test_probabilities_follow_the_link(model: LinearModel) -> None:
+    scores = np.array([[1.0, 2.0, -1.0], [800.0, -800.0, 0.0]])
+    np.testing.assert_allclose(probabilities(model, scores)[0], 1 / (1 + np.exp(-scores[0])))
+    soft = dataclasses.replace(model, link="softmax", temperature=2.0)
+    np.testing.assert_allclose(probabilities(soft, scores).sum(axis=1), 1)
+    np.testing.assert_allclose(probabilities(soft, scores)[0], np.exp(scores[0] / 2) / np.exp(scores[0] / 2).sum())
+
+
+def test_a_model_survives_the_disk(model: LinearModel, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    save_model(model, folder)
+    assert find_model("m", tmp_path) == find_model(str(folder), Path("elsewhere")) == folder
+    loaded = load_model(folder)
+    for field in dataclasses.fields(model):
+        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(model, field.name))
+    with pytest.raises(AidaError, match="two annotators are called 'm'"):
+        load_models(["m", str(folder)], tmp_path)
+    with pytest.raises(AidaError, match="Did you mean 'm'"):
+        find_model("M", tmp_path)
+
+
+def test_arrays_that_hold_objects_are_not_unpickled(model: LinearModel, tmp_path: Path) -> None:
+    save_model(model, tmp_path)
+    arrays = {name: getattr(model, name) for name in ("coef", "intercept", "mean", "scale", "classes")}
+    np.savez(tmp_path / ARRAYS, genes=np.array([Bomb()], dtype=object), **arrays)
+    record = json.loads((tmp_path / RECORD).read_text())
+    from aida_tools.files import sha256
+
+    (tmp_path / RECORD).write_text(json.dumps(record | {"arrays_sha256": sha256(tmp_path / ARRAYS)}))
+    with pytest.raises(AidaError, match="not a readable model"):
+        load_model(tmp_path)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple:
+        return pytest.fail, ("the pickle was run",)
+
+
+def test_files_that_do_not_belong_together_are_refused(model: LinearModel, tmp_path: Path) -> None:
+    save_model(model, tmp_path)
+    content = (tmp_path / ARRAYS).read_bytes()
+    (tmp_path / ARRAYS).write_bytes(content[:-10])
+    with pytest.raises(AidaError, match="SHA-256 is not the one in"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "not a model of aida-tools"),
+        ("[]", "not a model of aida-tools"),
+        ("{", "not a readable model"),
+        ('{"format": "aida-tools linear model", "version": 99}', "format version 99"),
+        ('{"format": "aida-tools linear model", "version": 1}', "not a readable model"),
+    ],
+)
+def test_records_that_are_not_models(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / RECORD).write_text(content)
+    (tmp_path / ARRAYS).write_bytes(pickle.dumps({}))
+    with pytest.raises(AidaError, match=message):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"coef": np.zeros((2, 120))}, r"'coef' must be finite numbers of shape \(3, 120\)"),
+        ({"intercept": np.array([1, np.nan, 2])}, "'intercept' must be finite"),
+        ({"scale": np.zeros(120)}, "must be above 0"),
+        ({"link": "probit"}, "unknown link 'probit'"),
+        ({"classes": np.array(["a", "b", "a"])}, "'classes' has 'a' twice"),
+    ],
+)
+def test_impossible_models_are_refused(model: LinearModel, change: dict, message: str) -> None:
+    with pytest.raises(AidaError, match=message):
+        dataclasses.replace(model, **change)

@@ -1,0 +1,153 @@
+"""Sums by sample and label, and ranges put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from aida_tools.errors import AidaError
+from aida_tools.scan import pseudobulk as room
+from aida_tools.scan.gather import gather
+from aida_tools.scan.model import LinearModel, save_model
+from aida_tools.scan.run import SCAN, scan
+
+Write = Callable[..., Path]
+Fetched = Callable[..., tuple[Path, Path]]
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "cell_id": [f"cell{i}" for i in range(500)],
+            "sample_id": rng.choice(["d1|b1", "d2|b1", "d2|b2"], 500),
+            "author_label": rng.choice(np.array(["Treg", "B", None]), 500),
+            "cell_type_id": None,
+        }
+    )
+    path = tmp_path / "cells.parquet"
+    table.to_parquet(path)
+    return path
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, write_h5ad: Write, fetched: Fetched, gate_path: Path, counts: sp.csr_matrix, cells: Path,
+    symbols: list[str],
+) -> Callable[..., Path]:  # fmt: skip
+    rng = np.random.default_rng(1)
+    model = LinearModel(
+        "m", np.array(symbols[:50]), np.array(["x", "y", "z"]), rng.normal(size=(3, 50)), np.zeros(3), np.zeros(50),
+        np.ones(50),
+    )  # fmt: skip
+    folder = tmp_path / "models" / "m"
+    folder.mkdir(parents=True)
+    save_model(model, folder)
+    cohort, fetch = fetched(write_h5ad(counts))
+
+    def go(name: str, **options: object) -> Path:
+        scan(
+            cohort, fetch, tmp_path / name, gate_path=gate_path, models=["m"], model_folder=tmp_path / "models",
+            samples_path=cells, pseudobulk=["author", "gate", "m"], **options,
+        )  # fmt: skip
+        return tmp_path / name
+
+    return go
+
+
+@pytest.fixture(params=[2**40, 1])
+def resident(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums kept in memory, and sums left to the disk after every block."""
+    monkeypatch.setattr(room, "_RESIDENT", request.param)
+    monkeypatch.setattr(room, "_ROWS", 4)
+
+
+@pytest.mark.usefixtures("resident")
+def test_sums_are_those_of_pandas(run: Callable[..., Path], counts: sp.csr_matrix, cells: Path) -> None:
+    out = run("out", block=64)
+    labels = pd.read_parquet(out / SCAN)
+    table = pd.read_parquet(cells)
+    for name, label in (
+        ("author", table["author_label"]),
+        ("gate", labels["gate:label"]),
+        ("m", labels["m:label"]),
+    ):
+        sums = ad.read_h5ad(out / f"pseudobulk.{name}.h5ad")
+        label = label.astype(object).where(label.notna(), None)
+        expected = pd.DataFrame(counts.toarray()).groupby([table["sample_id"], label]).sum()
+        sizes = table.groupby(["sample_id", label]).size()
+        assert set(sums.obs["annotator"]) == {name}
+        for i, row in enumerate(sums.obs.itertuples()):
+            key = (row.sample_id, row.label)
+            assert row.n_cells == sizes.get(key, 0)
+            np.testing.assert_array_equal(sums.X[i].toarray()[0], expected.loc[key] if key in expected.index else 0)
+        assert sums.X.dtype == np.int64
+    # A cell without counts has no label by a model.
+    assert labels["m:label"].isna().sum() == (labels["total"] == 0).sum() > 0
+
+
+def test_ranges_put_together_are_the_whole_bit_for_bit(run: Callable[..., Path], tmp_path: Path) -> None:
+    whole = run("whole", threads=1)
+    parts = [run("c", cells="311:500"), run("a", cells="0:13", block=5), run("b", cells="13:311", threads=3)]
+    gather(parts, tmp_path / "gathered")
+    assert (tmp_path / "gathered" / SCAN).read_bytes() == (whole / SCAN).read_bytes()
+    for name in ("author", "gate", "m"):
+        one, other = (ad.read_h5ad(p / f"pseudobulk.{name}.h5ad") for p in (whole, tmp_path / "gathered"))
+        pd.testing.assert_frame_equal(one.obs, other.obs)
+        pd.testing.assert_frame_equal(one.var, other.var)
+        assert (one.X != other.X).nnz == 0
+        assert one.X.dtype == other.X.dtype
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        (["0:100", "200:500"], "the cells 100:200 are missing"),
+        (["0:100", "90:500"], "the cells 90:100 are there twice"),
+        (["0:100", "100:499"], "the scans end at cell 499 of 500"),
+        (["1:500"], "the cells 0:1 are missing"),
+    ],
+)
+def test_gaps_are_named(run: Callable[..., Path], tmp_path: Path, ranges: list[str], message: str) -> None:
+    parts = [run(f"part{i}", cells=text) for i, text in enumerate(ranges)]
+    with pytest.raises(AidaError, match=message):
+        gather(parts, tmp_path / "gathered")
+    assert not (tmp_path / "gathered").exists()
+
+
+def test_parts_of_different_scans_are_not_mixed(run: Callable[..., Path], tmp_path: Path, cells: Path) -> None:
+    first = run("first", cells="0:100")
+    pd.read_parquet(cells).assign(author_label="B").to_parquet(cells)
+    second = run("second", cells="100:500")
+    with pytest.raises(AidaError, match="scanned from other inputs"):
+        gather([first, second], tmp_path / "gathered")
+    with pytest.raises(AidaError, match="not a folder that `aida-tools scan` finished"):
+        gather([first, tmp_path], tmp_path / "gathered")
+
+
+def test_the_table_of_cells_must_be_that_of_the_counts(run: Callable[..., Path], cells: Path) -> None:
+    table = pd.read_parquet(cells)
+    swapped = table.assign(cell_id=table["cell_id"].replace({"cell7": "cell8", "cell8": "cell7"}))
+    swapped.to_parquet(cells)
+    with pytest.raises(AidaError, match="row 8 is cell 'cell8', but the counts have 'cell7' there"):
+        run("out")
+    table.iloc[:400].to_parquet(cells)
+    with pytest.raises(AidaError, match="400 cells, fewer than the file"):
+        run("out")
+
+
+def test_sums_need_a_known_annotator_and_samples(
+    tmp_path: Path, write_h5ad: Write, fetched: Fetched, gate_path: Path, counts: sp.csr_matrix, cells: Path
+) -> None:
+    cohort, fetch = fetched(write_h5ad(counts))
+    with pytest.raises(AidaError, match="name the table of cells"):
+        scan(cohort, fetch, tmp_path / "out", gate_path=gate_path, pseudobulk=["gate"])
+    with pytest.raises(AidaError, match=r"--pseudobulk gat: .*Did you mean 'gate'"):
+        scan(cohort, fetch, tmp_path / "out", gate_path=gate_path, pseudobulk=["gat"], samples_path=cells)
