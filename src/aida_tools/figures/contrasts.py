@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,26 @@ _PANELS = {
     "within-site": "Within one site: population and site are told apart",
     "between-site": "Between sites: population and site cannot be told apart",
 }
+
+
+def to_ratio(record: Mapping[Any, Any]) -> tuple[str, float, float, float] | None:
+    """Turn an estimate into a ratio.
+
+    Parameters
+    ----------
+    record
+        A row of `estimates.tsv`.
+
+    Returns
+    -------
+    What it is a ratio of, its value and limits; None for a model of another unit or an estimate that does not exist.
+    """
+    model = record["model"]
+    if pd.isna(record["estimate"]) or (model not in ODDS_MODELS and model not in RATIO_MODELS):
+        return None
+    base, quantity = (10.0, "ratio of shares") if model in RATIO_MODELS else (np.e, "odds ratio")
+    value, low, high = (float(base ** record[c]) for c in ("estimate", "ci_low", "ci_high"))
+    return quantity, value, low, high
 
 
 def forest_table(estimates: pd.DataFrame, *, model: str, limit: int = 14) -> pd.DataFrame:
@@ -59,20 +80,9 @@ def forest_table(estimates: pd.DataFrame, *, model: str, limit: int = 14) -> pd.
             every = drawn[drawn["contrast"] == contrast]
             for name in [model, *[m for m in (*ODDS_MODELS, *RATIO_MODELS) if m != model]]:
                 for record in every[every["model"] == name].to_dict("records"):
-                    if name not in ODDS_MODELS and name not in RATIO_MODELS:
-                        continue
-                    base = 10.0 if name in RATIO_MODELS else np.e
-                    rows.append(
-                        {
-                            "panel": status,
-                            "contrast": contrast,
-                            "model": name,
-                            "quantity": "ratio of shares" if name in RATIO_MODELS else "odds ratio",
-                            "ratio": base ** record["estimate"],
-                            "low": base ** record["ci_low"],
-                            "high": base ** record["ci_high"],
-                        }
-                    )
+                    said = to_ratio(record)
+                    if said is not None:
+                        rows.append([status, contrast, name, *said])
     return pd.DataFrame(rows, columns=["panel", "contrast", "model", "quantity", "ratio", "low", "high"])
 
 
@@ -103,6 +113,10 @@ def forest(
         Width in mm.
     synthetic
         Mark the figure.
+
+    Returns
+    -------
+    A figure with a panel for contrasts within sites and one for those between sites.
     """
     table = forest_table(estimates, model=model)
     if table.empty:

@@ -233,7 +233,7 @@ def plates(results: Results, palette: Palette) -> Iterator[Plate]:
         yield _forest_plate(results, palette)
         if (plate := _shifts_plate(results, palette)) is not None:
             yield plate
-    if len(results.design):
+    if results.design["population"].nunique() > 1:
         yield _design_plate(results, palette)
     if len(results.focus_controls()):
         yield _controls_plate(results)

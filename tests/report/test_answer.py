@@ -1,0 +1,189 @@
+"""The answer in words follows the tables, and never says more than they do."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aida_tools.figures.results import Results
+from aida_tools.report.answer import make_answer
+from aida_tools.report.words import cell, counted, interval, listed, p_value, percent
+from aida_tools.tables import ESTIMATE_COLUMNS
+
+LABELS = {
+    "Korean": "Korean",
+    "Japanese": "Japanese",
+    "SG_Malay": "Singaporean Malay",
+    "SG_Indian": "Singaporean Indian",
+}
+
+
+def estimate(contrast: str, ratio: float | None, **values: Any) -> dict[str, Any]:
+    """Return one row of estimates: an odds ratio with a 20 % error, or none."""
+    row = dict.fromkeys(ESTIMATE_COLUMNS) | {
+        "cohort": "c", "annotator": "author", "cell_type": "Treg", "denominator": "CD4_T",
+        "model": "betabinomial-mixed", "contrast": f"population: {contrast}", "status": "between-site",
+        "aliased_with": None, "n_samples_a": 60, "n_samples_b": 200, "share_a": 0.04, "share_b": 0.04,
+    }  # fmt: skip
+    if ratio is not None:
+        error = values.pop("error", 0.1)
+        log = np.log(ratio)
+        row |= {
+            "estimate": log, "std_error": error, "statistic": log / error, "ci_low": log - 2 * error,
+            "ci_high": log + 2 * error, "q_value": 0.001 if abs(log) > 2 * error else 0.6,
+        }  # fmt: skip
+    return row | values
+
+
+def results(*rows: dict[str, Any], synthetic: bool = False, controls: int = 0, **options: Any) -> Results:
+    estimates = pd.DataFrame(list(rows), columns=list(ESTIMATE_COLUMNS))
+    for column in ("estimate", "ci_low", "ci_high", "q_value", "share_a", "share_b", "statistic"):
+        estimates[column] = estimates[column].astype(float)
+    populations = ["Korean", "Japanese"]
+    shares = pd.DataFrame(
+        {
+            "sample_id": ["a", "b"], "donor_id": ["a", "b"], "population": populations, "annotator": "author",
+            "denominator": "CD4_T", "cell_type": "Treg", "share": [0.021, 0.043], "included": True, "is_control": False,
+        }
+    )  # fmt: skip
+    key = {"annotator": "author", "denominator": "CD4_T", "cell_type": "Treg"}
+    control = pd.DataFrame([{"donor_id": f"L{i}", "site": f"S{i % 2}", **key} for i in range(controls)])
+    if control.empty:
+        control = pd.DataFrame(columns=["donor_id", "site", *key])
+    return Results(
+        shares=shares, estimates=estimates, design=pd.DataFrame(), controls=control, excluded=pd.DataFrame(),
+        tests=pd.DataFrame(),
+        options={
+            "cohort": {"synthetic": synthetic}, "focus": "Treg", "annotator": "author", "denominator": "CD4_T",
+            "model": "betabinomial-mixed", "formula": "~ population + age + sex",
+        } | options,
+    )  # fmt: skip
+
+
+ALIAS = "Korean = site KR = batches KR_B001 to KR_B011 (11)"
+LOW = estimate("Korean - rest", 0.6, share_a=0.023, aliased_with=ALIAS)
+SAME = estimate("Japanese - rest", 1.05, share_a=0.041)
+INSIDE = estimate("SG_Malay - SG_Indian", 1.3, status="within-site")
+
+
+def test_the_lowest_population_is_named_with_its_share_and_its_limit() -> None:
+    answer = make_answer(results(LOW, SAME), LABELS)
+    assert answer.headline == (
+        "In this cohort Korean donors had the lowest Treg share of CD4 T cells (2.3 %, standardised to the cohort's "
+        "age and sex), but population and site cannot be told apart."
+    )
+    text = " ".join(answer.sentences)
+    assert "odds ratio 0.60 (95 % interval 0.49 to 0.73), 60 samples against 200" in text
+    assert "Korean = site KR = batches KR_B001 to KR_B011 (11)" in text
+    assert "no model of these donors can say" in text
+    assert "No two populations were measured at a common site" in text
+
+
+def test_a_contrast_within_sites_is_not_called_aliased() -> None:
+    answer = make_answer(results(LOW | {"status": "within-site", "aliased_with": None}, SAME), LABELS)
+    assert answer.headline.endswith(", in a comparison within sites.")
+    assert "cannot be told apart" not in answer.headline + " ".join(answer.sentences)
+
+
+def test_the_highest_is_called_highest_and_the_middle_neither() -> None:
+    high = estimate("Korean - rest", 1.7, share_a=0.08)
+    assert "Korean donors had the highest" in make_answer(results(high, SAME), LABELS).headline
+    middle = [estimate("Korean - rest", 1.5, share_a=0.045), SAME, estimate("SG_Malay - rest", 1.0, share_a=0.05)]
+    assert (
+        "Korean donors had a higher Treg share of CD4 T cells than the others"
+        in make_answer(results(*middle), LABELS).headline
+    )
+
+
+def test_no_clear_difference_is_not_reported_as_no_difference() -> None:
+    answer = make_answer(results(estimate("Korean - rest", 0.9, share_a=0.03), SAME), LABELS)
+    assert "no population's Treg share of CD4 T cells was clearly different" in answer.headline
+    assert "not evidence of no difference" in answer.headline
+    assert "(3.0 % to 4.1 %)" in answer.headline
+
+
+def test_an_interval_off_one_is_not_clear_if_its_adjusted_p_value_is_large() -> None:
+    answer = make_answer(results(LOW | {"q_value": 0.2}, SAME), LABELS)
+    assert "no population's" in answer.headline
+
+
+def test_contrasts_within_a_site_are_counted_and_named() -> None:
+    text = " ".join(make_answer(results(LOW, SAME, INSIDE), LABELS).sentences)
+    assert "1 of 1 contrast excluded no difference before adjustment" in text
+    assert "Singaporean Malay against Singaporean Indian (odds ratio 1.30, 1.06 to 1.59)" in text
+    nothing = estimate("SG_Malay - SG_Indian", 1.05, status="within-site")
+    assert "none of 1 contrast excluded" in " ".join(make_answer(results(LOW, nothing), LABELS).sentences)
+
+
+def test_labels_that_disagree_are_named_and_those_that_agree_too() -> None:
+    other = {"annotator": "gate"}
+    against = make_answer(results(LOW, SAME, estimate("Korean - rest", 1.2, **other)), LABELS)
+    assert "The labels matter: with those of gate (1.20, 0.98 to 1.47) the difference is not seen." in against.sentences
+    agree = make_answer(results(LOW, SAME, estimate("Korean - rest", 0.7, **other)), LABELS)
+    assert "The labels of gate (0.70, 0.57 to 0.85) give the same direction." in agree.sentences
+
+
+def test_pairs_are_used_where_nothing_was_compared_with_the_rest() -> None:
+    pair = make_answer(results(estimate("Korean - Japanese", 0.5)), LABELS)
+    assert pair.headline == (
+        "In this cohort Korean had a lower Treg share of CD4 T cells than Japanese, but population and site cannot be "
+        "told apart."
+    )
+    same = make_answer(results(estimate("Korean - Japanese", 1.0)), LABELS)
+    assert "no two populations clearly differed" in same.headline
+
+
+def test_without_an_estimate_no_comparison_is_claimed() -> None:
+    failed = estimate("Korean - Japanese", None, status="too-few", note="one sample on each side")
+    answer = make_answer(results(failed), LABELS)
+    assert not answer.compared
+    assert answer.headline == "No comparison was made: Treg made up 2.1 % to 4.3 % of CD4 T cells in 2 samples."
+    assert "1 contrast: one sample on each side." in answer.sentences
+    assert any(s.startswith("One donor each: Japanese and Korean.") for s in answer.sentences)
+
+
+def test_synthetic_data_say_so_first() -> None:
+    assert make_answer(results(LOW, SAME, synthetic=True), LABELS).headline.startswith("SYNTHETIC data: in this cohort")
+    assert make_answer(results(synthetic=True), LABELS).headline.startswith("SYNTHETIC data: no comparison was made")
+
+
+def test_controls_are_mentioned_or_missed() -> None:
+    assert "6 control donors run at 2 sites" in " ".join(make_answer(results(LOW, SAME, controls=6), LABELS).sentences)
+    assert "no control samples" in " ".join(make_answer(results(LOW, SAME), LABELS).sentences)
+
+
+def test_shares_are_not_called_standardised_without_age_or_sex() -> None:
+    answer = make_answer(results(LOW, SAME, formula="~ population"), LABELS)
+    assert "(2.3 %), but" in answer.headline
+
+
+def test_a_model_of_another_unit_gives_no_odds_ratio() -> None:
+    rows = [row | {"model": "propeller-asin"} for row in (LOW, SAME)]
+    answer = make_answer(results(*rows, model="propeller-asin"), LABELS)
+    assert "ratio" not in " ".join(answer.sentences)
+    log10 = [row | {"model": "log10-ols"} for row in (LOW, SAME)]
+    text = " ".join(make_answer(results(*log10, model="log10-ols"), LABELS).sentences)
+    assert f"ratio of shares {10 ** np.log(0.6):.2f}" in text
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted"),
+    [
+        (percent(0.0233), "2.3 %"), (percent(0.00412), "0.41 %"), (p_value(0.00002), "p < 0.001"),
+        (p_value(0.0344), "p = 0.034"), (interval(0.5, 0.4, np.nan), "0.50 (no interval)"), (listed(["a"]), "a"),
+        (listed([]), ""), (listed(["a", "b", "c"]), "a, b and c"), (counted(1, "batch", "batches"), "1 batch"),
+        (counted(1200, "donor"), "1,200 donors"), (cell(0.00002), "2.0e-05"), (cell(12345.0), "12,345"),
+        (cell(None), ""), (cell(np.nan), ""), (cell(True), "yes"), (cell(0.12345), "0.123"), (cell(0.0), "0"),
+    ],
+)  # fmt: skip
+def test_numbers_read_as_a_reader_wants_them(got: str, wanted: str) -> None:
+    assert got == wanted
+
+
+def test_the_answer_is_a_frozen_record() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_answer(results(), LABELS).headline = "x"  # type: ignore[misc]
