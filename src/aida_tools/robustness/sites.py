@@ -1,0 +1,304 @@
+"""Tables on sites: how large an effect would explain a contrast, and what the controls measure.
+
+`site_bound.tsv`, one row a contrast between sites: the estimate; `spread`, the sum of its squared site weights;
+`site_sd_bound`, the smallest site standard deviation (log-odds) at which its 95 % interval includes no difference, and
+`share_shift`, what one such deviation adds to `share_b`; beside it `batch_sd` (batches inside sites) and
+`control_site_sd` with their 95 % limits; all of it as a `sentence`.
+
+`controls_effect.tsv`, one row a `quantity`: `site_sd` and `batch_sd` (log-odds), the `share` of the average control
+donor at each site (0 to 1), the `difference` of each pair of sites (log odds ratio, `site` minus `other_site`).
+
+`recalibrated.tsv`, one row a contrast between sites: the estimate, the same difference between the sites as the
+controls measure it, and the estimate less that difference, with both errors.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from aida_tools.compare.contrasts import Contrast
+from aida_tools.compare.design import build_design, dummy_samples, independent_columns
+from aida_tools.compare.estimate import batch_codes
+from aida_tools.compare.fit import Estimate
+from aida_tools.compare.prepare import Selection
+from aida_tools.robustness import reml
+from aida_tools.robustness.bound import share_shift, site_bound, site_weights
+from aida_tools.robustness.controls import (
+    Controls,
+    Difference,
+    Spread,
+    recalibrate,
+    site_difference,
+    site_shares,
+    site_spread,
+)
+from aida_tools.robustness.inputs import Compared
+from aida_tools.robustness.refit import select, selected
+
+BOUND_COLUMNS = (
+    "contrast", "status", "aliased_with", "estimate", "std_error", "df", "ci_low", "ci_high", "share_a", "share_b",
+    "spread", "site_sd_bound", "share_shift", "batch_sd", "batch_sd_low", "batch_sd_high", "control_site_sd",
+    "control_site_sd_low", "control_site_sd_high", "sentence", "note",
+)  # fmt: skip
+CONTROL_COLUMNS = (
+    "quantity", "site", "other_site", "status", "estimate", "std_error", "df", "ci_low", "ci_high", "n_samples",
+    "n_batches", "n_cells", "note",
+)  # fmt: skip
+RECALIBRATED_COLUMNS = (
+    "contrast", "status", "estimate", "std_error", "df", "ci_low", "ci_high", "control_difference",
+    "control_std_error", "control_df", "recalibrated", "recalibrated_std_error", "recalibrated_df",
+    "recalibrated_ci_low", "recalibrated_ci_high", "recalibrated_p_value", "note",
+)  # fmt: skip
+
+
+class Sites:
+    """The samples of the primary comparison and its controls, placed at their sites."""
+
+    def __init__(self, compared: Compared) -> None:
+        self.compared = compared
+        everything = np.ones(len(compared.samples), bool)
+        chosen = select(compared, everything, compared.formula, compared.options["min_cells"])
+        self.selection: Selection | None = chosen
+        self.names: list[str] = []
+        if chosen is None:
+            return
+        counts = selected(compared.primary, compared.samples, chosen)
+        some = counts.totals > 0
+        self.samples = chosen.samples[some].reset_index(drop=True)
+        self.counts = counts.counts[some, counts.types.index(compared.options["focus"])]
+        self.totals = counts.totals[some]
+        self.names = sorted(self.samples["site"].dropna().unique())
+        #: 0/1 columns of the sites, shape (n, s).
+        self.columns = (self.samples["site"].to_numpy()[:, None] == np.array(self.names, dtype=object)).astype(float)
+
+    def groups(self, samples: pd.DataFrame) -> list[np.ndarray]:
+        """Return the random factors of the samples: batches (where recorded) and the samples themselves."""
+        batches = batch_codes(samples)
+        alone = np.arange(len(samples))
+        return [alone] if batches is None or len(np.unique(batches)) == len(samples) else [batches, alone]
+
+    def weights(self, contrast: Contrast) -> np.ndarray | None:
+        """Return what a shift of each site does to a contrast, shape (s,); None if it is not estimable."""
+        if self.selection is None:
+            return None
+        frame = self.samples if contrast.refit is None else dummy_samples(self.samples, *contrast.refit)
+        levels = set(frame[contrast.column])
+        if contrast.a not in levels or contrast.b not in levels:
+            return None
+        design = build_design(self.selection.formula, frame)
+        vector = design.vector(contrast)
+        if not design.estimable(vector) or design.matrix.shape[1] >= len(frame):
+            return None
+        response, variance = reml.empirical_logits(self.counts, self.totals)
+        found = reml.fit(response, variance, design.matrix, self.groups(frame))
+        return site_weights(found, design.reduce(vector), self.columns)
+
+    def batch_sd(self) -> tuple[float, float, float] | str:
+        """Return the standard deviation of batches inside sites and its 95 % limits, or why there is none."""
+        if self.selection is None:
+            return "no sample is left"
+        groups = self.groups(self.samples)
+        if len(groups) < 2:
+            return "no batch holds several samples"
+        within = np.hstack([build_design(self.selection.formula, self.samples).full, self.columns])
+        design = within[:, independent_columns(within)[0]]
+        batches = (groups[0][:, None] == np.unique(groups[0])).astype(float)
+        beyond = len(independent_columns(np.hstack([design, batches]))[0]) - design.shape[1]
+        if beyond < 1:
+            return "no site has several batches"
+        if len(design) - design.shape[1] - beyond < 1:
+            return "too few samples to tell batches from donors"
+        response, variance = reml.empirical_logits(self.counts, self.totals)
+        sd = float(reml.fit(response, variance, design, groups).sd[0])
+        return sd, *reml.profile_interval(response, variance, design, groups, 0)
+
+
+def controls_of(compared: Compared) -> tuple[Controls, list[str]]:
+    """Return the control samples with a recorded site and cells of the denominator, and the names of the sites."""
+    d, samples = compared.primary, compared.samples
+    usable = (samples["is_control"] & samples["site"].notna()).to_numpy() & (d.totals > 0)
+    table = samples[usable]
+    sites, names = pd.factorize(table["site"], sort=True)
+    batch = table["batch"].fillna("sample " + table["sample_id"])
+    batches, _ = pd.factorize(table["site"] + "|" + batch)
+    donors, _ = pd.factorize(table["donor_id"])
+    counts = d.counts[usable, d.types.index(compared.options["focus"])]
+    return Controls(counts, d.totals[usable], sites, batches, donors), list(names)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.1f} %"
+
+
+def _limit(sd: float) -> str:
+    return "any size" if sd >= reml.MAX_SD else f"{sd:.2f}"
+
+
+def _odds(row: dict[str, Any]) -> str:
+    ratio, low, high = np.exp([row["estimate"], row["ci_low"], row["ci_high"]])
+    return f"odds ratio {ratio:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    """Say one row of the bound in words."""
+    name = row["contrast"].partition(": ")[2]
+    if row["status"] == "includes-no-difference":
+        text = f"{name}: {_odds(row)} includes no difference without any site effect."
+    else:
+        sd, share = row["site_sd_bound"], row["share_b"]
+        text = (
+            f"{name}: {_odds(row)}. Site effects of SD {sd:.2f} on the log-odds scale (a share of {_percent(share)} "
+            f"read as {_percent(share + row['share_shift'])}) are enough for it to include no difference."
+        )
+    known = []
+    if not np.isnan(row["batch_sd"]):
+        low, high = _limit(row["batch_sd_low"]), _limit(row["batch_sd_high"])
+        known.append(f"batches of one site differ by SD {row['batch_sd']:.2f} ({low} to {high})")
+    if not np.isnan(row["control_site_sd"]):
+        low, high = _limit(row["control_site_sd_low"]), _limit(row["control_site_sd_high"])
+        known.append(f"the same controls differ between sites by SD {row['control_site_sd']:.2f} ({low} to {high})")
+    beside = "; ".join(known) or "nothing in these data says how large site effects are"
+    return f"{text} Beside it: {beside}."
+
+
+def _t_interval(estimate: Estimate | Difference) -> dict[str, float]:
+    half = float(stats.t.ppf(0.975, estimate.df)) * estimate.std_error
+    value = estimate[0]
+    return {"ci_low": value - half, "ci_high": value + half}
+
+
+def between_sites(compared: Compared) -> list[tuple[Contrast, dict[str, Any]]]:
+    """Return the primary contrasts that are not inside one site, with their rows of `estimates.tsv`."""
+    rows = [{str(k): v for k, v in r.items()} for r in compared.estimates.to_dict("records")]
+    return [(c, r) for c, r in zip(compared.contrasts, rows, strict=True) if r["status"] != "within-site"]
+
+
+def bound_table(compared: Compared, sites: Sites, spread: Spread | str) -> pd.DataFrame:
+    """Return `site_bound.tsv`."""
+    asked = between_sites(compared)
+    batch = sites.batch_sd() if asked else ""
+    known: dict[str, Any] = {}
+    for name, found in (
+        ("batch_sd", batch if isinstance(batch, tuple) else (np.nan,) * 3),
+        ("control_site_sd", spread.site if isinstance(spread, Spread) else (np.nan,) * 3),
+    ):
+        known |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+    reasons = [
+        f"{what}: {found}" for what, found in (("batches", batch), ("controls", spread)) if isinstance(found, str)
+    ]
+    rows = []
+    for contrast, estimate in asked:
+        row: dict[str, Any] = {name: estimate.get(name) for name in BOUND_COLUMNS} | known
+        row["note"] = "; ".join(reasons) or None
+        weights = None if estimate["status"] != "between-site" else sites.weights(contrast)
+        if weights is None:
+            row["note"] = estimate["note"] or "the contrast is not estimable in these samples"
+            rows.append(row)
+            continue
+        row["spread"] = float(weights @ weights)
+        if row["spread"] < 1e-12:
+            rows.append(row | {"status": "no-site-recorded", "note": "no site is recorded, so none can be weighed"})
+            continue
+        value = Estimate(estimate["estimate"], estimate["std_error"], estimate["df"])
+        row["site_sd_bound"] = site_bound(*value, row["spread"])
+        row["status"] = "bounded" if row["site_sd_bound"] > 0 else "includes-no-difference"
+        row["share_shift"] = share_shift(row["share_b"], row["site_sd_bound"])
+        rows.append(row | {"sentence": _sentence(row)})
+    return pd.DataFrame(rows, columns=list(BOUND_COLUMNS))
+
+
+def controls_table(controls: Controls, names: list[str], spread: Spread | str) -> pd.DataFrame:
+    """Return `controls_effect.tsv`."""
+
+    def size(on: np.ndarray) -> dict[str, int]:
+        return {
+            "n_samples": int(on.sum()),
+            "n_batches": len(np.unique(controls.batches[on])),
+            "n_cells": int(controls.totals[on].sum()),
+        }
+
+    everywhere = np.ones(len(controls.counts), bool)
+    rows: list[dict[str, Any]] = []
+    for k, quantity in enumerate(("site_sd", "batch_sd")):
+        row = {"quantity": quantity, **size(everywhere)}
+        if isinstance(spread, str):
+            rows.append(row | {"status": "not-estimable", "note": spread})
+        else:
+            sd, low, high = spread[k]
+            wide = "the controls do not bound it from above" if high >= reml.MAX_SD else None
+            rows.append(row | {"status": "estimated", "estimate": sd, "ci_low": low, "ci_high": high, "note": wide})
+    for s, found in enumerate(site_shares(controls)):
+        row = {"quantity": "share", "site": names[s], **size(controls.sites == s)}
+        rows.append(row | _state(found))
+        if not found.problem:
+            ends = _t_interval(found)
+            rows[-1]["estimate"] = float(special.expit(found.estimate))
+            rows[-1] |= {key: float(special.expit(value)) for key, value in ends.items()}
+            rows[-1]["std_error"] = found.std_error * rows[-1]["estimate"] * (1 - rows[-1]["estimate"])
+    for s, t in itertools.combinations(range(len(names)), 2):
+        weights = np.zeros(len(names))
+        weights[[s, t]] = 1, -1
+        found = site_difference(controls, weights)
+        row = {"quantity": "difference", "site": names[s], "other_site": names[t]}
+        row |= size((controls.sites == s) | (controls.sites == t)) | _state(found)
+        rows.append(row if found.problem else row | _t_interval(found))
+    return pd.DataFrame(rows, columns=list(CONTROL_COLUMNS))
+
+
+def _state(found: Difference) -> dict[str, Any]:
+    if found.problem:
+        return {"status": "not-estimable", "note": found.problem}
+    return {"status": "estimated", "estimate": found.estimate, "std_error": found.std_error, "df": found.df}
+
+
+def recalibrated_table(compared: Compared, sites: Sites, controls: Controls, names: list[str]) -> pd.DataFrame:
+    """Return `recalibrated.tsv`."""
+    rows = []
+    for contrast, estimate in between_sites(compared):
+        row: dict[str, Any] = {name: estimate.get(name) for name in RECALIBRATED_COLUMNS}
+        rows.append(row)
+        weights = None if estimate["status"] != "between-site" else sites.weights(contrast)
+        if weights is None:
+            continue
+        by_site = dict(zip(sites.names, weights, strict=True))
+        absent = [name for name, w in by_site.items() if abs(w) > 1e-6 and name not in names]
+        if absent or not names:
+            what = f"no control sample at site {', '.join(absent)}" if absent else "no control samples"
+            row |= {"status": "no-controls", "note": what}
+            continue
+        found = site_difference(controls, np.array([by_site.get(name, 0.0) for name in names]))
+        if found.problem:
+            row |= {"status": "not-estimable", "note": found.problem}
+            continue
+        value, error, df = recalibrate((row["estimate"], row["std_error"], row["df"]), found[:3])
+        ends = _t_interval(Estimate(value, error, df))
+        row |= {
+            "status": "recalibrated",
+            "control_difference": found.estimate,
+            "control_std_error": found.std_error,
+            "control_df": found.df,
+            "recalibrated": value,
+            "recalibrated_std_error": error,
+            "recalibrated_df": df,
+            "recalibrated_ci_low": ends["ci_low"],
+            "recalibrated_ci_high": ends["ci_high"],
+            "recalibrated_p_value": float(2 * stats.t.sf(abs(value / error), df)),
+        }
+    return pd.DataFrame(rows, columns=list(RECALIBRATED_COLUMNS))
+
+
+def site_tables(compared: Compared) -> dict[str, pd.DataFrame]:
+    """Return the three tables on sites: `site_bound`, `controls_effect`, `recalibrated`."""
+    sites = Sites(compared)
+    controls, names = controls_of(compared)
+    spread = site_spread(controls)
+    return {
+        "site_bound": bound_table(compared, sites, spread),
+        "controls_effect": controls_table(controls, names, spread),
+        "recalibrated": recalibrated_table(compared, sites, controls, names),
+    }
