@@ -92,7 +92,7 @@ class _Reader:
         """Return codes, shape (n_cells,), and their levels as text; missing is the level ''."""
         if column not in self._factorized:
             codes, values = pd.factorize(self.obs[column])
-            levels = ["" if pd.isna(v) else _text(v) for v in values]
+            levels = [_text(v) for v in np.asarray(values, dtype=object).tolist()]
             if (codes < 0).any():
                 codes = np.where(codes < 0, len(levels), codes)
                 levels.append("")
@@ -117,12 +117,13 @@ class _Reader:
             return np.zeros(len(self.obs), dtype=np.intp), [str(spec.value)]
         codes, values = self.levels(spec.column)
         if spec.pattern:
-            matches = [*map(re.compile(spec.pattern).search, values)]
-            if None in matches:
-                i = matches.index(None)
+            search, group = (regex := re.compile(spec.pattern)).search, min(regex.groups, 1)
+            found = [match[group] if (match := search(value)) else None for value in values]
+            if None in found:
+                i = found.index(None)
                 reason = f"does not match the pattern {spec.pattern!r}. Correct the pattern"
                 raise self.wrong(spec, key, np.flatnonzero(codes == i), values[i], reason)
-            values = [next((g for g in m.groups() if g is not None), m.group()) for m in matches if m]
+            values = [str(value) for value in found]
         small, cut = pd.factorize(np.array(values, dtype=object))
         return small[codes], [spec.levels.get(v, v) for v in cut]
 
@@ -145,7 +146,7 @@ def _categorical(codes: np.ndarray, values: Iterable[Any]) -> pd.Categorical:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    return value if isinstance(value, str) else f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def canonical_cells(
@@ -329,10 +330,17 @@ def _cell_type_ids(reader: _Reader, column: str | None) -> tuple[pd.Categorical,
     return _categorical(small[codes], unique), warnings
 
 
+def _pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the distinct pairs of two codes (-1 in the second is a value like others), shape (2, n_pairs)."""
+    width = int(b.max()) + 2
+    distinct = pd.unique(a.astype(np.int64) * width + (b + 1))
+    return np.stack([distinct // width, distinct % width - 1])
+
+
 def _check_one_per_donor(cells: pd.DataFrame, column: str, source: Path | str) -> None:
     donor = cells["donor_id"].cat
     codes, _ = pd.factorize(cells[column])
-    pairs = np.unique(np.stack([donor.codes.to_numpy(), codes]), axis=1)
+    pairs = _pairs(donor.codes.to_numpy(), codes)
     twice = np.flatnonzero(np.bincount(pairs[0]) > 1)
     if len(twice):
         name = donor.categories[twice[0]]
@@ -351,7 +359,7 @@ def _check_partitions(cells: pd.DataFrame, reader: _Reader, cohort: CohortConfig
     for key, column in cohort.checks.one_to_one.items():
         ours = cells[key].cat
         codes, values = reader.levels(column)
-        pairs = np.unique(np.stack([ours.codes.to_numpy(), codes]), axis=1)
+        pairs = _pairs(ours.codes.to_numpy(), codes)
         for here, names, there, others in (
             (pairs[0], ours.categories, pairs[1], values),
             (pairs[1], values, pairs[0], ours.categories),
