@@ -13,8 +13,8 @@ import aida_tools
 from aida_tools import config as settings
 from aida_tools.errors import AidaError
 
-# The command line of the environment that runs Snakemake, also when that environment is not activated.
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# Strict shell, and the command line of the environment that runs Snakemake, also when that is not activated.
+shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 # A run file given on the command line replaces the default one; merging the two would mix their keys.
 if not workflow.overwrite_configfiles:
