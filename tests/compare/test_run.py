@@ -14,6 +14,8 @@ from scipy import stats
 
 from aida_tools.cli import main
 from aida_tools.compare.adjust import false_discovery_rate, holm
+from aida_tools.compare.betabinomial import fit_betabinomial
+from aida_tools.compare.fit import Data
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.run import Options, compare
 from aida_tools.config import MODELS as CONFIG_MODELS
@@ -157,6 +159,30 @@ def test_wald_test_over_populations_is_an_anova(result: Path, cohort: tuple[pd.D
     # n_cells of a made sample is the sum of its counts, so the shares are those of denominator `all`.
     f, p, df = sm.OLS(y, large).fit().compare_f_test(sm.OLS(y, small).fit())
     assert (got["statistic"], got["df"], got["p_value"]) == pytest.approx((f, df, p), rel=1e-8)
+
+
+def test_likelihood_ratio_is_that_of_the_smaller_formula(
+    result: Path, cohort: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    """The null model of the test over populations is the fit of the formula without them."""
+    tests = pd.read_csv(result / "tests.tsv", sep="\t")
+    got = tests.query("model == 'betabinomial' and cell_type == 'NK' and test == 'LR: population'").iloc[0]
+    samples, counts = cohort
+    table = samples.merge(counts.query("cell_type == 'NK'")[["sample_id", "n_cells"]], on="sample_id")
+    table = table[~table["is_control"]]
+    y, n = table[["n_cells_y"]].to_numpy(float), table["n_cells_x"].to_numpy(float)
+    small = np.column_stack([np.ones(len(y)), table["age"], table["sex"] == "male"]).astype(float)
+    large = np.column_stack([small, pd.get_dummies(table["population"], drop_first=True)]).astype(float)
+    ratio = 2 * (fit_betabinomial(Data(y, n, large))[0].loglik - fit_betabinomial(Data(y, n, small))[0].loglik)
+    assert got["statistic"] == pytest.approx(ratio, abs=1e-6)
+    assert got["p_value"] == pytest.approx(stats.chi2.sf(ratio, 4), rel=1e-5)
+    # The focus type's contrasts each have one; its square root is near the Wald statistic.
+    pair = tests.query(
+        "model == 'betabinomial' and denominator == 'CD4_T' and test == 'LR: population: Japanese - Korean'"
+    )
+    wald = one(read_estimates(result / "estimates.tsv"), "population: Japanese - Korean", "betabinomial")
+    assert len(pair) == 1
+    assert np.sqrt(pair["statistic"].iloc[0]) == pytest.approx(abs(wald["statistic"]), rel=0.1)
 
 
 def test_shares_design_controls_and_record(result: Path, cohort: tuple[pd.DataFrame, pd.DataFrame]) -> None:

@@ -218,14 +218,17 @@ def fit_one_mixed(counts: np.ndarray, totals: np.ndarray, data: Data, *, nodes: 
 
 
 def fit_mixed(data: Data, *, nodes: int = 7) -> list[Fit]:
-    """Fit each type with a random batch intercept, t on batches minus coefficients."""
+    """Fit each type with a random batch intercept, t on batches minus coefficients.
+
+    Where no more batches than coefficients are recorded the intercept is left out, and the fit's message says so.
+    """
     p = data.design.shape[1]
-    if data.groups is None:
-        note = "no batch is recorded: without a batch intercept"
+    if data.groups is None or data.n_groups <= p:
+        note = "no batch is recorded"
+        if data.groups is not None:
+            note = f"{data.n_groups} batches for {p} coefficients"
+        note += ": what batches differ by cannot be judged and is not in the interval"
         return [replace(fit, message=fit.message or note) for fit in fit_betabinomial(data)]
-    if data.n_groups <= p:
-        why = f"{data.n_groups} batches are too few for {p} coefficients; see model betabinomial"
-        return [failed(p, why, "too-few")] * data.counts.shape[1]
     order = np.argsort(data.groups, kind="stable")
     design = np.ascontiguousarray(data.design[order])
     ordered = Data(data.counts[order], data.totals[order].astype(float), design, data.groups[order])

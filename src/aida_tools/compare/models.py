@@ -36,6 +36,8 @@ class Model(NamedTuple):
         Whether a side of a contrast without a cell has no finite estimate.
     reference
         Source of the method.
+    likelihood
+        Whether its log-likelihoods can be compared.
     by_batch
         Whether the batch enters its design as a factor, so that only donors of one batch are compared.
     """
@@ -46,6 +48,7 @@ class Model(NamedTuple):
     drops_zeros: bool
     separates: bool
     reference: str
+    likelihood: bool = False
     by_batch: bool = False
 
 
@@ -56,7 +59,7 @@ MODELS: dict[str, Model] = {
     "betabinomial-mixed": Model(
         fit_mixed, "logit", _LOG_ODDS, False, True,
         "Beta-binomial with a normal batch intercept, adaptive Gauss-Hermite; Brooks et al. 2017 (glmmTMB), "
-        "doi 10.32614/RJ-2017-066",
+        "doi 10.32614/RJ-2017-066", likelihood=True,
     ),
     "betabinomial-cluster": Model(
         fit_cluster, "logit", _LOG_ODDS, False, True,
@@ -64,11 +67,12 @@ MODELS: dict[str, Model] = {
     ),
     "betabinomial-library": Model(
         fit_by_library, "logit", _LOG_ODDS, False, True,
-        "Beta-binomial with the batch as a factor: compares donors of the same batch only", by_batch=True,
+        "Beta-binomial with the batch as a factor: compares donors of the same batch only", likelihood=True,
+        by_batch=True,
     ),
     "betabinomial": Model(
         fit_betabinomial, "logit", _LOG_ODDS, False, True,
-        "Beta-binomial maximum likelihood; Crowder 1978, doi 10.2307/2346223",
+        "Beta-binomial maximum likelihood; Crowder 1978, doi 10.2307/2346223", likelihood=True,
     ),
     "quasibinomial": Model(
         fit_quasibinomial, "logit", _LOG_ODDS, False, True,
@@ -97,31 +101,40 @@ MODELS: dict[str, Model] = {
 }  # fmt: skip
 
 
-def mean_share(link: Link, eta: np.ndarray, group_sd: float = 0.0) -> float:
-    """Average the shares that linear predictors stand for (g-computation).
+def inverse_link(link: Link, eta: np.ndarray, group_sd: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares that linear predictors stand for, and their derivatives.
 
     Parameters
     ----------
     link
         Scale of `eta`.
     eta
-        Linear predictor of every sample with the factor of interest set to one level, shape (n,).
+        Linear predictors, shape (n,).
     group_sd
         Standard deviation of a normal batch intercept to average over.
 
     Returns
     -------
-    The standardised share, 0 to 1; not a number where the model does not give one.
+    Shares, 0 to 1, and slopes, each of shape (n,); not numbers for `clr`, where a log-ratio to the mean of all types
+    does not fix the share of one.
     """
     if link == "clr":
-        # A log-ratio to the mean of all types does not fix the share of one.
-        return float("nan")
+        return np.full(len(eta), np.nan), np.full(len(eta), np.nan)
     if link == "log10":
-        return float(np.clip(10.0**eta, 0, 1).mean())
+        share = np.minimum(10.0**eta, 1.0)
+        return share, np.where(share < 1, np.log(10) * share, 0.0)
     if link == "asin":
-        return float((np.sin(np.clip(eta, 0, np.pi / 2)) ** 2).mean())
+        inside = np.clip(eta, 0, np.pi / 2)
+        return np.sin(inside) ** 2, np.sin(2 * inside)
     if not group_sd:
-        return float(special.expit(eta).mean())
+        share = special.expit(eta)
+        return share, share * (1 - share)
     z, log_weight = hermite(9)
     weight = np.exp(log_weight - z**2) / np.sqrt(np.pi)
-    return float((special.expit(eta[:, None] + np.sqrt(2) * group_sd * z) @ weight).mean())
+    share = special.expit(eta[:, None] + np.sqrt(2) * group_sd * z)
+    return share @ weight, (share * (1 - share)) @ weight
+
+
+def mean_share(link: Link, eta: np.ndarray, group_sd: float = 0.0) -> float:
+    """Return the mean of `inverse_link`'s shares: the standardised share (g-computation), 0 to 1."""
+    return float(inverse_link(link, eta, group_sd)[0].mean())

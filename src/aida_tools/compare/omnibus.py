@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import linalg, stats
 
 from aida_tools.compare.contrasts import Contrast
 from aida_tools.compare.design import Design
-from aida_tools.compare.fit import Fit
+from aida_tools.compare.fit import Data, Fit
 from aida_tools.compare.sites import SiteModel, standing
 
 TEST_COLUMNS = (
@@ -94,20 +96,30 @@ def wald(fit: Fit, weights: np.ndarray) -> tuple[float, int, float, float]:
     return statistic, q, fit.df, float(p)
 
 
-def omnibus_rows(
-    hypotheses: list[Hypothesis], annotator: str, denominator: str, types: list[str], model: str, fits: list[Fit]
-) -> list[dict[str, Any]]:
-    """Return one row a hypothesis and cell type."""
-    rows = []
-    for hypothesis in hypotheses:
-        for cell_type, fit in zip(types, fits, strict=True):
-            row: dict[str, Any] = {
-                "annotator": annotator, "denominator": denominator, "cell_type": cell_type, "model": model,
-                "test": f"Wald F: {hypothesis.name}", "note": hypothesis.note,
-            }  # fmt: skip
-            if fit.converged and fit.df > 0:
-                row["statistic"], row["df"], row["df_residual"], row["p_value"] = wald(fit, hypothesis.weights)
-            else:
-                row["note"] = fit.message or "not fitted"
-            rows.append(row)
-    return rows
+def likelihood_ratio(
+    fit: Callable[[Data], list[Fit]], data: Data, fits: list[Fit], weights: np.ndarray
+) -> list[tuple[float, int, float]]:
+    """Likelihood ratio test that `weights @ coef` is zero, for every cell type.
+
+    Parameters
+    ----------
+    fit
+        The model.
+    data, fits
+        What it was fitted to, k types, and the result.
+    weights
+        Shape (q, p).
+
+    Returns
+    -------
+    Twice the difference of the log-likelihoods, its degrees of freedom, p-value of the chi-square; not numbers where
+    a fit did not converge. The null model is fitted on the design's columns that satisfy the hypothesis.
+    """
+    q = int(np.linalg.matrix_rank(weights))
+    smaller = fit(replace(data, design=np.ascontiguousarray(data.design @ linalg.null_space(weights))))
+    out = []
+    for large, small in zip(fits, smaller, strict=True):
+        usable = large.converged and small.converged
+        statistic = max(2 * (large.loglik - small.loglik), 0.0) if usable else np.nan
+        out.append((statistic, q, float(stats.chi2.sf(statistic, q))))
+    return out

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from tqdm import tqdm
 
 from aida_tools.compare.adjust import adjust
 from aida_tools.compare.contrasts import Contrast, all_pairs, one_vs_rest, parse_contrast
 from aida_tools.compare.describe import controls_table, design_table, shares_table
-from aida_tools.compare.estimate import Setting, make_settings, row
-from aida_tools.compare.fit import failed
+from aida_tools.compare.estimate import Setting, make_settings
+from aida_tools.compare.fitting import fit_all
 from aida_tools.compare.formula import ParsedFormula, parse_formula
 from aida_tools.compare.models import MODELS
-from aida_tools.compare.omnibus import TEST_COLUMNS, omnibus_rows
+from aida_tools.compare.omnibus import TEST_COLUMNS
 from aida_tools.compare.prepare import Denominator, Selection, make_denominator, parse_denominators, select_samples
+from aida_tools.compare.standardise import COLUMNS as STANDARDISED_COLUMNS
 from aida_tools.config import CohortConfig, load_cohort
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged, write_json
@@ -147,25 +145,6 @@ def _contrasts(formula: ParsedFormula, selection: Selection, samples: pd.DataFra
     return list(dict.fromkeys(out))
 
 
-def _fit_all(settings: list[Setting], models: list[str], *, robust: bool) -> tuple[list[dict], list[dict]]:
-    """Fit every model in every setting; return the rows of the estimates and of the omnibus tests."""
-    tasks = [(s, name) for name in models for s in settings if s.by_batch == MODELS[name].by_batch]
-
-    def one(task: tuple[Setting, str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        setting, name = task
-        d, model = setting.denominator, MODELS[name]
-        if setting.answerable:
-            fits = model.fit(setting.data(robust=robust))
-        else:
-            fits = [failed(setting.design.matrix.shape[1], "too few samples", "too-few")] * len(d.types)
-        estimates = [row(setting, q, name, model, fit, k) for k, fit in enumerate(fits) for q in setting.questions]
-        return estimates, omnibus_rows(setting.hypotheses, d.annotator, d.name, d.types, name, fits)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(tqdm(pool.map(one, tasks), total=len(tasks), desc="models", unit="fit", disable=None, leave=False))
-    return [r for rows, _ in done for r in rows], [r for _, rows in done for r in rows]
-
-
 def _settings(
     inputs: _Inputs,
     formula: ParsedFormula,
@@ -275,8 +254,8 @@ def compare_tables(
     # The matrices are small: threads of the linear algebra library would only wait for one another.
     with threadpool_limits(1):
         settings, excluded = _settings(inputs, formula, selection, shares_of, models, options)
-        rows, tests = _fit_all(settings, models, robust=options.robust)
-    estimates = _estimates_table(rows, described["name"], focus)
+        results = fit_all(settings, models, robust=options.robust, focus=focus)
+    estimates = _estimates_table(results.estimates, described["name"], focus)
     shares = shares_table(shares_of, inputs.samples, set(selection.samples["sample_id"]))
     record = {
         "cohort": described,
@@ -309,7 +288,8 @@ def compare_tables(
         "design": design_table(selection.samples),
         "controls": controls_table(shares),
         "excluded": excluded,
-        "tests": pd.DataFrame(tests, columns=list(TEST_COLUMNS)),
+        "tests": pd.DataFrame(results.tests, columns=list(TEST_COLUMNS)),
+        "standardised": pd.DataFrame(results.standardised, columns=list(STANDARDISED_COLUMNS)),
     }
     return tables, record
 

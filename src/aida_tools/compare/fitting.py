@@ -1,0 +1,127 @@
+"""Fitting every model in every setting, in parallel."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from aida_tools.compare.estimate import Question, Setting, row
+from aida_tools.compare.fit import Fit, failed
+from aida_tools.compare.models import MODELS, Model
+from aida_tools.compare.omnibus import Hypothesis, likelihood_ratio, wald
+from aida_tools.compare.standardise import standardised
+
+#: A Wald test of a log odds ratio with a larger standard error says nothing: some population has no cell.
+_WIDEST = 5.0
+
+
+class Results(NamedTuple):
+    """Rows of the estimates, the tests and the standardised shares."""
+
+    estimates: list[dict[str, Any]]
+    tests: list[dict[str, Any]]
+    standardised: list[dict[str, Any]]
+
+
+def fit_all(settings: list[Setting], models: list[str], *, robust: bool, focus: str | None) -> Results:
+    """Fit every model in every setting.
+
+    Parameters
+    ----------
+    settings
+        Denominators, designs and questions.
+    models
+        Names, the primary one first: standardised shares are taken from it.
+    robust
+        For the empirical Bayes of propeller.
+    focus
+        The cell type whose every contrast also gets a likelihood ratio test.
+    """
+    tasks = [(s, name) for name in models for s in settings if s.by_batch == MODELS[name].by_batch]
+
+    def one(task: tuple[Setting, str]) -> Results:
+        setting, name = task
+        model, types = MODELS[name], setting.denominator.types
+        if setting.answerable:
+            fits = model.fit(setting.data(robust=robust))
+        else:
+            fits = [failed(setting.design.matrix.shape[1], "too few samples", "too-few")] * len(types)
+        estimates = [row(setting, q, name, model, fit, k) for k, fit in enumerate(fits) for q in setting.questions]
+        shares = []
+        if name == models[0]:
+            fitted = [(fit, q) for fit in fits for q in setting.questions]
+            shares = [_standardised(model, fit, q, r) for (fit, q), r in zip(fitted, estimates, strict=True)]
+        tests = _tests(setting, name, fits, None if focus not in types else types.index(focus), robust=robust)
+        return Results(estimates, tests, [r for r in shares if r])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = list(tqdm(pool.map(one, tasks), total=len(tasks), desc="models", unit="fit", disable=None, leave=False))
+    return Results(*([r for rows in part for r in rows] for part in zip(*done, strict=True)))
+
+
+def _standardised(model: Model, fit: Fit, question: Question, estimate: dict[str, Any]) -> dict[str, Any]:
+    if "estimate" not in estimate or question.rows_a is None or question.rows_b is None or model.link == "clr":
+        return {}
+    names = ("annotator", "denominator", "cell_type", "model", "contrast", "status")
+    numbers = standardised(model.link, question.rows_a, question.rows_b, fit, estimate["df"])
+    return {name: estimate[name] for name in names} | numbers
+
+
+def _tests(setting: Setting, name: str, fits: list[Fit], focus: int | None, *, robust: bool) -> list[dict[str, Any]]:
+    """Return the tests over populations of every type, and a likelihood ratio test of each of the focus's contrasts."""
+    if not setting.answerable:
+        return []
+    model, types = MODELS[name], setting.denominator.types
+    rows = [_wald_row(setting, name, h, k, fit) for h in setting.hypotheses for k, fit in enumerate(fits)]
+    if model.likelihood:
+        data = setting.data(robust=robust)
+        for h in setting.hypotheses:
+            ratios = likelihood_ratio(model.fit, data, fits, h.weights)
+            rows += [_ratio_row(setting, name, h, types[k], ratio) for k, ratio in enumerate(ratios)]
+        if focus is not None:
+            rows += _focus_rows(setting, name, fits[focus], focus, robust=robust)
+    return rows
+
+
+def _focus_rows(setting: Setting, name: str, fit: Fit, focus: int, *, robust: bool) -> list[dict[str, Any]]:
+    data = setting.data(robust=robust)
+    alone = type(data)(data.counts[:, [focus]], data.totals, data.design, data.groups, robust)
+    rows = []
+    for q in setting.questions:
+        if q.standing.status in ("within-site", "between-site"):
+            h = Hypothesis(str(q.contrast), q.vector[None, :], q.standing.status)
+            ratio = likelihood_ratio(MODELS[name].fit, alone, [fit], h.weights)[0]
+            rows.append(_ratio_row(setting, name, h, setting.denominator.types[focus], ratio))
+    return rows
+
+
+def _start_row(setting: Setting, name: str, hypothesis: Hypothesis, cell_type: str, test: str) -> dict[str, Any]:
+    d = setting.denominator
+    return {
+        "annotator": d.annotator, "denominator": d.name, "cell_type": cell_type, "model": name,
+        "test": f"{test}: {hypothesis.name}", "note": hypothesis.note,
+    }  # fmt: skip
+
+
+def _ratio_row(
+    setting: Setting, name: str, hypothesis: Hypothesis, cell_type: str, ratio: tuple[float, int, float]
+) -> dict[str, Any]:
+    out = _start_row(setting, name, hypothesis, cell_type, "LR")
+    if np.isfinite(ratio[0]):
+        return out | {"statistic": ratio[0], "df": ratio[1], "p_value": ratio[2]}
+    return out | {"note": "a fit did not converge"}
+
+
+def _wald_row(setting: Setting, name: str, hypothesis: Hypothesis, k: int, fit: Fit) -> dict[str, Any]:
+    out = _start_row(setting, name, hypothesis, setting.denominator.types[k], "Wald F")
+    if not fit.converged or not fit.df > 0:
+        return out | {"note": fit.message or "not fitted"}
+    widest = float(np.sqrt(np.einsum("qi,ij,qj->q", hypothesis.weights, fit.cov, hypothesis.weights).max()))
+    if MODELS[name].separates and widest > _WIDEST:
+        return out | {"note": "separated: a population has no cell of this type, or no other"}
+    statistic, df, df_residual, p_value = wald(fit, hypothesis.weights)
+    return out | {"statistic": statistic, "df": df, "df_residual": df_residual, "p_value": p_value}
