@@ -152,7 +152,8 @@ def _describe_genes(handle: h5py.File) -> list[str]:
         return []
     names = [str(n) for n in var.attrs["column-order"]]
     index = var[str(var.attrs[INDEX])]
-    first = str(index.asstr()[0]) if isinstance(index, h5py.Dataset) and len(index) else "?"
+    index = index["values"] if isinstance(index, h5py.Group) else index  # nullable strings
+    first = str(index.asstr()[0]) if len(index) else "?"
     form = "Ensembl ids" if re.fullmatch(r"ENS\w*G\d{11}.*", first) else "symbols or other names"
     return ["", f"genes: {form} such as {first!r}; var columns: {', '.join(names) or 'none'}"]
 

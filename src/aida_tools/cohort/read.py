@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import warnings
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -102,17 +104,40 @@ def obs_of_h5ad(
         raise AidaError(msg)
     group = handle["obs"]
     if isinstance(group, h5py.Dataset) or group.attrs.get("encoding-version") != "0.2.0":
-        # Files of anndata before 0.7 and 0.8 keep levels and codes apart: read the table as one.
-        table = cast("pd.DataFrame", read_elem(group))
-        table.insert(0, INDEX, table.index.astype(str))
-        wanted = _select(table.columns[1:], columns, source)
-        return _tidy(table[[INDEX, *wanted]])
+        table = _old_obs(handle)
+        return _tidy(table[[INDEX, *_select(table.columns[1:], columns, source)]])
     names = [str(n) for n in group.attrs["column-order"]]
     wanted = _select(names, columns, source)
     index = str(group.attrs[INDEX])
     read = {INDEX: index, **{name: name for name in wanted}}
     parts = {name: read_elem(group[place]) for name, place in (progress or iter)(read.items())}
     return _tidy(pd.DataFrame(parts))
+
+
+def _old_obs(handle: h5py.File) -> pd.DataFrame:
+    """Read the whole cell table of anndata 0.7 (levels in `obs/__categories`) or earlier (levels in `uns`)."""
+    from anndata.io import read_elem
+
+    with warnings.catch_warnings():
+        # anndata warns that the format is old; whoever published the file knows.
+        warnings.filterwarnings("ignore", message=".*without encoding metadata.*")
+        if isinstance(handle["obs"], h5py.Group):
+            table = cast("pd.DataFrame", read_elem(handle["obs"]))
+            table.insert(0, INDEX, table.index.astype(str))
+            return table
+    records = handle["obs"][:]
+    table = pd.DataFrame({name: records[name] for name in records.dtype.names})
+    for name in table:
+        levels = handle.get(f"uns/{name}_categories")
+        if levels is not None:
+            table[name] = pd.Categorical.from_codes(records[name], categories=pd.Index(_text(levels[:])))
+        elif table[name].dtype.kind in "OS":
+            table[name] = _text(records[name])
+    return table.rename(columns={table.columns[0]: INDEX})
+
+
+def _text(values: Iterable[Any]) -> list[Any]:
+    return [v.decode("utf-8") if isinstance(v, bytes) else v for v in values]
 
 
 def _select(names: Iterable[str], columns: Mapping[str, str] | None, source: Path | str) -> list[str]:
@@ -168,7 +193,11 @@ def _barcodes_mtx(path: Path) -> Sequence[str]:
         file = path / name
         if file.is_file():
             raw = file.read_bytes()
-            text = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode("utf-8")
+            try:
+                text = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode("utf-8")
+            except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+                msg = f"{file}: cannot be read ({error}). It is cut short or not what its name says: get it again."
+                raise AidaError(msg) from error
             return [line.split("\t")[0] for line in text.splitlines() if line]
     what = "a folder without barcodes.tsv.gz" if path.is_dir() else "not a folder"
     msg = f"{path}: {what}. A 10x folder holds matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz."
