@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,35 +38,78 @@ COLUMNS = [
 CONTRAST_COLUMNS = ["claim", "contrast", "status", "estimate", "ci_low", "ci_high", "unit", "p_value", "note"]
 
 
-def _describe(claim: Claim) -> dict[str, Any]:
-    return {
+#: From the corrected p-value to verdict and sentence.
+Judge = Callable[[float], tuple[str, str]]
+
+
+def _describe(claim: Claim, model: str) -> dict[str, Any]:
+    test = claim.test
+    out = {
         "claim": claim.id,
         "statement": claim.statement,
         "source": "; ".join(f"{s.name}, {s.url}" for s in claim.sources),
         "note": claim.note or None,
     }
+    if isinstance(test, Untestable):
+        return out
+    out |= {"denominator": test.denominator, "family": test.family, "model": model}
+    if isinstance(test, Interaction):
+        return out | {"contrast": f"{test.column} by population: {', '.join(test.populations)}", "direction": "differs"}
+    return out | {"contrast": "; ".join(test.contrasts), "direction": test.direction}
 
 
-def _untestable(claim: Claim, test: Untestable, notice: str) -> dict[str, Any]:
-    text = f"{test.why} Needed: {test.needs}"
-    return {"verdict": NOT_TESTABLE, "evidence": f"{text} {notice}" if test.medical else text}
+def _numbers(e: Evidence) -> dict[str, Any]:
+    low, high = e.interval if e.known else (np.nan, np.nan)
+    return {"estimate": e.estimate, "ci_low": low, "ci_high": high, "unit": e.unit or None}
 
 
-def _interaction(results: Results, test: Interaction) -> dict[str, Any]:
-    """Look at a claim of different slopes; its sentence is made here, its verdict needs the corrected p-value."""
-    found, types = interaction(results, test)
-    slopes = "; ".join(
-        f"{population} {odds_ratio(10 * e.value)}" for population, e in found["slopes"].items()
-    )  # fmt: skip
-    return {
-        "cell_types": ", ".join(types),
-        "status": found["status"],
-        "p_value": found["p_value"],
-        "_words": (
-            f"Odds ratio per 10 units of {test.column}: {slopes}. Test of equal slopes: "
-            f"F({found['df']}, {found['df_residual']:g}) = {found['statistic']:.2f}, p = {found['p_value']:.2g}."
-        ),
+def _contrast_row(claim: str, e: Evidence, test: Test) -> dict[str, Any]:
+    p = claim_p_value(e, test.direction, test.margin) if e.known else np.nan
+    note = e.note or e.aliased_with or None
+    return {"claim": claim, "contrast": e.contrast, "status": e.status, "p_value": p, "note": note} | _numbers(e)
+
+
+def _judge_contrasts(evidence: list[Evidence], test: Test, negligible: float) -> tuple[dict[str, Any], Judge]:
+    least = weakest(evidence, test.direction, test.margin)
+    across = any(e.status == "between-site" for e in evidence)
+    found = _numbers(least) | {
+        "p_value": claim_p_value(least, test.direction, test.margin),
+        "status": "between-site" if across else "within-site",
     }
+
+    def judge(q: float) -> tuple[str, str]:
+        text = sentence(evidence, test.direction, q, margin=test.margin, negligible=negligible)
+        return verdict_of(evidence, q), text
+
+    return found, judge
+
+
+def _judge_slopes(results: Results, test: Interaction) -> tuple[dict[str, Any], Judge]:
+    found, types = interaction(results, test)
+    slopes = "; ".join(f"{population} {odds_ratio(10 * e.value)}" for population, e in found["slopes"].items())
+    words = (
+        f"Odds ratio per 10 units of {test.column}: {slopes}. Test of equal slopes: "
+        f"F({found['df']}, {found['df_residual']:g}) = {found['statistic']:.2f}, p = {found['p_value']:.2g}."
+    )
+
+    def judge(q: float) -> tuple[str, str]:
+        text = f"{words} Corrected p = {q:.2g}."
+        if q > ALPHA:
+            return NOT_SUPPORTED, f"{text} Different slopes are not shown; this does not show that they are equal."
+        if found["status"] == "between-site":
+            return ALIASED, f"{text} The populations come from several sites, which can differ in the same way."
+        return SUPPORTED, text
+
+    return {"cell_types": ", ".join(types), "status": found["status"], "p_value": found["p_value"]}, judge
+
+
+def _correct(rows: list[dict[str, Any]]) -> np.ndarray:
+    """Return the false discovery rate of each claim within its family and status, not a number for the untested."""
+    table = pd.DataFrame(rows).reindex(columns=["family", "status", "p_value"])
+    q = np.full(len(rows), np.nan)
+    for members in table.dropna(subset="p_value").groupby(["family", "status"]).groups.values():
+        q[members] = false_discovery_rate(table.loc[members, "p_value"].to_numpy(float))
+    return q
 
 
 def examine(results: Results, claims: Claims) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -84,70 +128,34 @@ def examine(results: Results, claims: Claims) -> tuple[pd.DataFrame, pd.DataFram
     ratios in its `unit`. And one row a claim and contrast.
     """
     model = model_name(results)
-    rows, seen, contrasts = [], {}, []
+    rows: list[dict[str, Any]] = []
+    contrasts: list[dict[str, Any]] = []
+    judges: dict[int, Judge] = {}
     for claim in claims.claims:
-        test = claim.test
-        out = _describe(claim)
-        if isinstance(test, Untestable):
-            rows.append(out | _untestable(claim, test, claims.notice))
-            continue
-        out |= {"denominator": test.denominator, "family": test.family, "model": model}
+        test, row = claim.test, _describe(claim, model)
         try:
-            if isinstance(test, Interaction):
-                out |= {"contrast": f"{test.column} by population: {', '.join(test.populations)}"}
-                out |= {"direction": "differs"} | _interaction(results, test)
+            if isinstance(test, Untestable):
+                notice = f" {claims.notice}" if test.medical else ""
+                row |= {"verdict": NOT_TESTABLE, "evidence": f"{test.why} Needed: {test.needs}{notice}"}
+            elif isinstance(test, Interaction):
+                found, judges[len(rows)] = _judge_slopes(results, test)
+                row |= found
             else:
-                out |= {"contrast": "; ".join(test.contrasts), "direction": test.direction}
                 evidence, types = gather(results, test)
-                out["cell_types"] = ", ".join(types)
+                row["cell_types"] = ", ".join(types)
                 contrasts += [_contrast_row(claim.id, e, test) for e in evidence]
                 if why := obstacle(evidence):
                     raise Missing(why)
-                least = weakest(evidence, test.direction, test.margin)
-                across = any(e.status == "between-site" for e in evidence)
-                out |= _numbers(least) | {"p_value": claim_p_value(least, test.direction, test.margin)}
-                out["status"] = "between-site" if across else "within-site"
-                seen[claim.id] = evidence
+                found, judges[len(rows)] = _judge_contrasts(evidence, test, claims.negligible)
+                row |= found
         except Missing as error:
-            out |= {"verdict": NOT_TESTABLE, "evidence": f"This comparison cannot test it: {error}."}
-        rows.append(out)
-    table = pd.DataFrame(rows).reindex(columns=[*COLUMNS, "_words"])
-    p = table["p_value"].astype(float)
-    for members in table[p.notna()].groupby(["family", "status"], sort=False).indices.values():
-        index = table.index[p.notna()][members]
-        table.loc[index, "q_value"] = false_discovery_rate(p[index].to_numpy())
-    by_id = {claim.id: claim.test for claim in claims.claims}
-    for i in table.index[p.notna()]:
-        name, q = table.loc[i, "claim"], float(table.loc[i, "q_value"])
-        test = by_id[name]
-        if isinstance(test, Test):
-            table.loc[i, "verdict"] = verdict_of(seen[name], q)
-            table.loc[i, "evidence"] = sentence(
-                seen[name], test.direction, q, margin=test.margin, negligible=claims.negligible
-            )
-        else:
-            table.loc[i, ["verdict", "evidence"]] = _slopes_verdict(table.loc[i], q)
-    return table[COLUMNS], pd.DataFrame(contrasts, columns=CONTRAST_COLUMNS)
-
-
-def _slopes_verdict(row: pd.Series, q: float) -> tuple[str, str]:
-    words = f"{row['_words']} Corrected p = {q:.2g}."
-    if q > ALPHA:
-        return NOT_SUPPORTED, f"{words} Different slopes are not shown; this does not show that they are equal."
-    if row["status"] == "between-site":
-        return ALIASED, f"{words} The populations come from several sites, which can differ in the same way."
-    return SUPPORTED, words
-
-
-def _numbers(e: Evidence) -> dict[str, Any]:
-    low, high = e.interval if e.known else (np.nan, np.nan)
-    return {"estimate": e.estimate, "ci_low": low, "ci_high": high, "unit": e.unit or None}
-
-
-def _contrast_row(claim: str, e: Evidence, test: Test) -> dict[str, Any]:
-    p = claim_p_value(e, test.direction, test.margin) if e.known else np.nan
-    note = e.note or e.aliased_with or None
-    return {"claim": claim, "contrast": e.contrast, "status": e.status, "p_value": p, "note": note} | _numbers(e)
+            row |= {"verdict": NOT_TESTABLE, "evidence": f"This comparison cannot test it: {error}."}
+        rows.append(row)
+    for i, q in enumerate(_correct(rows)):
+        if i in judges:
+            rows[i]["q_value"] = q
+            rows[i]["verdict"], rows[i]["evidence"] = judges[i](float(q))
+    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(contrasts, columns=CONTRAST_COLUMNS)
 
 
 def check_claims(compare_dir: Path, claims_path: Path, out: Path) -> None:

@@ -96,17 +96,14 @@ def claim_p_value(evidence: Evidence, direction: Direction, margin: float = 1.2)
     -------
     Twice the one-sided p-value, at most 1: below 0.05 exactly where the 95 % interval lies on the claim's side.
     """
-    t = stats.t(evidence.df)
+    estimate, error, df = evidence.estimate, evidence.std_error, evidence.df
     if direction == "lower":
-        one_sided = t.cdf(evidence.estimate / evidence.std_error)
+        one_sided = stats.t.cdf(estimate / error, df)
     elif direction == "higher":
-        one_sided = t.sf(evidence.estimate / evidence.std_error)
+        one_sided = stats.t.sf(estimate / error, df)
     else:
         bound = np.log(margin)
-        one_sided = max(
-            t.sf((evidence.estimate + bound) / evidence.std_error),
-            t.cdf((evidence.estimate - bound) / evidence.std_error),
-        )
+        one_sided = max(stats.t.sf((estimate + bound) / error, df), stats.t.cdf((estimate - bound) / error, df))
     return float(min(1.0, 2 * one_sided))
 
 
@@ -190,11 +187,20 @@ def sentence(
         else:
             why = _absence(least, direction, negligible)
         text = f"{lead[0].upper()}{lead[1:]} {why}"
+    batches = next((f" But {e.aliased_with}." for e in evidence if e.status == "within-site" and e.aliased_with), "")
+    return text + batches + _sites(evidence)
+
+
+def _sites(evidence: Sequence[Evidence]) -> str:
+    """Say what the contrasts between sites among the evidence cannot tell apart; empty if there are none."""
     across = [e for e in evidence if e.status == "between-site"]
     if not across:
-        return text
-    part = "It compares" if not several else "All of them compare" if len(across) == len(evidence) else "Some compare"
+        return ""
+    whole = len(across) == len(evidence)
+    part = "It compares" if len(evidence) == 1 else "All of them compare" if whole else "Some compare"
+    column = across[0].contrast.partition(":")[0]
+    sides = "populations" if column == "population" else f"{column} groups"
     return (
-        f"{text} {part} sites as well as populations: a difference between sites can feign or hide one between "
-        "populations, and these data cannot tell the two apart."
+        f" {part} sites as well as {sides}: a difference between sites can feign or hide one between {sides}, and "
+        "these data cannot tell the two apart."
     )
