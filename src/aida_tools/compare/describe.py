@@ -31,16 +31,21 @@ def shares_table(denominators: list[Denominator], samples: pd.DataFrame, used: s
         frame["annotator"], frame["denominator"] = d.annotator, d.name
         frame["cell_type"], frame["n"], frame["total"] = np.tile(d.types, n), d.counts.ravel(), totals
         frame["share"] = np.divide(d.counts.ravel(), totals, out=np.full(n * k, np.nan), where=totals > 0)
-        frame["included"] = np.repeat(included, k) & (totals > 0)
-        if (frame[["n", "total"]] == frame[["n", "total"]].round()).all(axis=None):
+        frame["included"] = np.repeat(included, k) & (totals > 0) & frame["share"].notna()
+        if not d.has_counts:
+            frame[["n", "total"]] = np.nan
+        elif (frame[["n", "total"]] == frame[["n", "total"]].round()).all(axis=None):
             frame = frame.astype({"n": int, "total": int})
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
 def controls_table(shares: pd.DataFrame) -> pd.DataFrame:
-    """Return the shares of the control samples with their 95 % Wilson intervals (cells as units: one person each)."""
-    controls = shares[shares["is_control"] & (shares["total"] > 0)]
+    """Return the shares of the control samples with their 95 % Wilson intervals (cells as units: one person each).
+
+    Shares without counts have no interval.
+    """
+    controls = shares[shares["is_control"] & shares["share"].notna()]
     low, high = proportion_confint(controls["n"], controls["total"], method="wilson")
     columns = ["site", "batch", "annotator", "denominator", "cell_type", "donor_id", "n", "total", "share"]
     return controls[columns].assign(ci_low=low, ci_high=high).reset_index(drop=True)

@@ -153,7 +153,7 @@ def make_settings(
 def _separation(question: Question, counts: np.ndarray, totals: np.ndarray) -> str:
     """Say which side of a contrast has no cell of the type, or no other, so that its odds ratio is not finite."""
     for level, on in ((question.contrast.a, question.on_a), (question.contrast.b, question.on_b)):
-        if on.any() and counts[on].sum() == 0:
+        if on.any() and np.nansum(counts[on]) == 0:
             return f"separated: none of the {on.sum()} samples of {level or 'the cohort'} has a cell of this type"
         if on.any() and (counts[on] == totals[on]).all():
             return f"separated: all cells of the {on.sum()} samples of {level or 'the cohort'} are of this type"
@@ -167,13 +167,16 @@ def _obstacle(setting: Setting, question: Question, model: Model, fit: Fit, coun
     if setting.residual_df < 1:
         n, p = setting.design.matrix.shape
         return "too-few", f"{n} samples for {p} coefficients leave nothing to judge the variation by"
-    if counts.sum() == 0:
+    if np.nansum(counts) == 0:
         return "too-few", "no sample has a cell of this type"
-    if model.drops_zeros:
+    if model.drops_zeros or np.isnan(counts).any():
+        usable, what = (
+            (counts > 0, "have a cell") if model.drops_zeros else (~np.isnan(counts), "have a measured share")
+        )
         for level, on in ((question.contrast.a, question.on_a), (question.contrast.b, question.on_b)):
-            left = int((on & (counts > 0)).sum())
+            left = int((on & usable).sum())
             if on.any() and left < MIN_SAMPLES:
-                return "too-few", f"only {left} samples of {level or 'the cohort'} have a cell of this type"
+                return "too-few", f"only {left} samples of {level or 'the cohort'} {what} of this type"
     if model.separates and (why := _separation(question, counts, setting.denominator.totals)):
         return "not-converged", why
     if not fit.converged:
@@ -206,7 +209,8 @@ def row(setting: Setting, question: Question, name: str, model: Model, fit: Fit,
     """Return the row of one contrast of cell type k under one model, without its cohort and q-value."""
     d, contrast = setting.denominator, question.contrast
     counts = d.counts[:, k]
-    sides = question.on_a | question.on_b
+    seen = ~np.isnan(counts)
+    sides = (question.on_a | question.on_b) & seen
     status, why = _obstacle(setting, question, model, fit, counts)
     out: dict[str, Any] = {
         "annotator": d.annotator,
@@ -216,8 +220,8 @@ def row(setting: Setting, question: Question, name: str, model: Model, fit: Fit,
         "contrast": str(contrast),
         "status": status or question.standing.status,
         "aliased_with": question.standing.aliased_with or None,
-        "n_samples_a": int(question.on_a.sum()),
-        "n_samples_b": int(question.on_b.sum()) if contrast.a else None,
+        "n_samples_a": int((question.on_a & seen).sum()),
+        "n_samples_b": int((question.on_b & seen).sum()) if contrast.a else None,
         "n_batches": question.n_batches,
         "n_zero": int((counts[sides] == 0).sum()),
         "note": why or fit.message or None,

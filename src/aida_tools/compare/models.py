@@ -14,7 +14,7 @@ from aida_tools.compare.cluster import fit_cluster
 from aida_tools.compare.fit import Data, Fit
 from aida_tools.compare.ols import fit_log10
 from aida_tools.compare.propeller import fit_asin, fit_logit
-from aida_tools.compare.quasibinomial import fit_quasibinomial
+from aida_tools.compare.quasibinomial import fit_quasi_share, fit_quasibinomial
 
 Link = Literal["logit", "log10", "asin", "clr"]
 
@@ -38,6 +38,8 @@ class Model(NamedTuple):
         Source of the method.
     likelihood
         Whether its log-likelihoods can be compared.
+    of_counts, of_shares
+        Whether it is run on tables of counts, and on tables of shares without counts.
     by_batch
         Whether the batch enters its design as a factor, so that only donors of one batch are compared.
     """
@@ -50,6 +52,8 @@ class Model(NamedTuple):
     reference: str
     likelihood: bool = False
     by_batch: bool = False
+    of_counts: bool = True
+    of_shares: bool = False
 
 
 _LOG_ODDS = "natural logarithm of the odds ratio"
@@ -97,6 +101,11 @@ MODELS: dict[str, Model] = {
     "log10-ols": Model(
         fit_log10, "log10", "log10 of the ratio of shares", True, False,
         "Kock et al. 2025, doi 10.1016/j.cell.2025.02.017: lm(log10(Proportion) ~ ...), zeros dropped",
+        of_shares=True,
+    ),
+    "quasi-share": Model(
+        fit_quasi_share, "logit", _LOG_ODDS + "; every share weighs alike, whatever the cells behind it", False, True,
+        "Fractional logit of shares without counts; Papke and Wooldridge 1996", of_counts=False, of_shares=True,
     ),
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -121,6 +121,8 @@ class Denominator:
         Cells of each type in each sample, shape (n, k).
     totals
         Cells of the denominator, shape (n,).
+    has_counts
+        False for shares without counts: `counts` are shares then, not a number where not measured, and totals 1.
     """
 
     annotator: str
@@ -128,10 +130,11 @@ class Denominator:
     types: list[str]
     counts: np.ndarray
     totals: np.ndarray
+    has_counts: bool = True
 
     def take(self, rows: np.ndarray) -> Denominator:
         """Return the counts of some of the samples, as a mask or indices."""
-        return Denominator(self.annotator, self.name, self.types, self.counts[rows], self.totals[rows])
+        return replace(self, counts=self.counts[rows], totals=self.totals[rows])
 
 
 def parse_denominators(given: tuple[str, ...], table: pd.DataFrame | None) -> dict[str, list[str] | None]:

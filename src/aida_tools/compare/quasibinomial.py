@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import special
 
@@ -61,21 +63,44 @@ def irls(
     return coef, np.linalg.inv(information), special.expit(eta), False
 
 
+def fit_one(counts: np.ndarray, totals: np.ndarray, design: np.ndarray) -> Fit:
+    """Fit one cell type by logistic regression; standard errors times the root of Pearson's dispersion, t on n - p.
+
+    Parameters
+    ----------
+    counts, totals
+        Shape (n,).
+    design
+        Shape (n, p), of full rank.
+    """
+    n, p = design.shape
+    if counts.sum() == 0:
+        return no_cells(p)
+    try:
+        coef, inverse, mean, settled = irls(counts, totals, design)
+    except np.linalg.LinAlgError:
+        return failed(p, "the fit did not converge: some shares go to 0 or 1 (separation)")
+    variance = totals * mean * (1 - mean)
+    dispersion = float(np.sum((counts - totals * mean) ** 2 / variance)) / (n - p)
+    message = "" if settled else "the fit did not converge in 50 iterations"
+    return Fit(coef, dispersion * inverse, float(n - p), settled, message, precision=dispersion)
+
+
 def fit_quasibinomial(data: Data) -> list[Fit]:
-    """Fit each type by logistic regression; standard errors times the root of Pearson's dispersion, t on n - p."""
+    """Fit each type's counts."""
+    return [fit_one(counts, data.totals, data.design) for counts in data.counts.T]
+
+
+def fit_quasi_share(data: Data) -> list[Fit]:
+    """Fit each type's shares with equal weights, in the samples where it was measured."""
     n, p = data.design.shape
     fits = []
-    for counts in data.counts.T:
-        if counts.sum() == 0:
-            fits.append(no_cells(p))
-            continue
-        try:
-            coef, inverse, mean, settled = irls(counts, data.totals, data.design)
-        except np.linalg.LinAlgError:
-            fits.append(failed(p, "the fit did not converge: some shares go to 0 or 1 (separation)"))
-            continue
-        variance = data.totals * mean * (1 - mean)
-        dispersion = float(np.sum((counts - data.totals * mean) ** 2 / variance)) / (n - p)
-        message = "" if settled else "the fit did not converge in 50 iterations"
-        fits.append(Fit(coef, dispersion * inverse, float(n - p), settled, message, precision=dispersion))
+    for share in (data.counts / data.totals[:, None]).T:
+        used = ~np.isnan(share)
+        design = data.design[used]
+        if used.sum() <= p or np.linalg.matrix_rank(design) < p:
+            why = f"measured in {used.sum()} of {n} samples, and the design is singular in them"
+            fits.append(failed(p, why, "too-few"))
+        else:
+            fits.append(replace(fit_one(share[used], np.ones(int(used.sum())), design), used=used))
     return fits

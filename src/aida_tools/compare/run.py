@@ -16,18 +16,16 @@ from aida_tools.compare.describe import controls_table, design_table, shares_tab
 from aida_tools.compare.estimate import Setting, make_settings
 from aida_tools.compare.fitting import fit_all
 from aida_tools.compare.formula import ParsedFormula, parse_formula
+from aida_tools.compare.inputs import Inputs, make_denominators, prepare_inputs
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.omnibus import TEST_COLUMNS
-from aida_tools.compare.prepare import Denominator, Selection, make_denominator, parse_denominators, select_samples
+from aida_tools.compare.prepare import Denominator, Selection, select_samples
 from aida_tools.compare.standardise import COLUMNS as STANDARDISED_COLUMNS
 from aida_tools.config import CohortConfig, load_cohort
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged, write_json
 from aida_tools.tables import (
     ESTIMATE_COLUMNS,
-    check_counts,
-    check_counts_match_samples,
-    check_samples,
     read_denominators,
     read_tsv,
     write_tsv,
@@ -58,52 +56,15 @@ class Options:
     primary_annotator: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Inputs:
-    samples: pd.DataFrame
-    counts: dict[str, pd.DataFrame]
-    sets: pd.DataFrame | None
-
-
-def _prepare(
-    counts: pd.DataFrame, samples: pd.DataFrame, sets: pd.DataFrame | None, options: Options, sources: tuple[str, str]
-) -> _Inputs:
-    """Check the tables, fill `n_cells`, and put the chosen columns in the place of site and batch."""
-    counts, samples = check_counts(counts, sources[0]), check_samples(samples, sources[1])
-    check_counts_match_samples(counts, samples, *sources)
-    for role, column in (("site", options.site), ("batch", options.batch)):
-        if column not in samples.columns:
-            raise AidaError(
-                f"--{role} {column}: {sources[1]} has no such column. {did_you_mean(column, samples.columns)}"
-            )
-        values = samples[column]
-        samples[role] = values.astype(str).where(values.notna(), None)
-    wide = {}
-    for annotator, table in counts.groupby("annotator", sort=False):
-        pivoted = table.pivot(index="sample_id", columns="cell_type", values="n_cells")
-        types = list(dict.fromkeys(table["cell_type"]))
-        # A sample without a row of a type has no cell of it: absent rows are zeros.
-        wide[str(annotator)] = pivoted.reindex(samples["sample_id"])[types].fillna(0.0)
-    counted = pd.concat([table.sum(axis=1) for table in wide.values()], axis=1).max(axis=1).to_numpy()
-    samples["n_cells"] = samples["n_cells"].fillna(pd.Series(counted))
-    return _Inputs(samples, wide, sets)
-
-
-def _denominators(inputs: _Inputs, options: Options) -> list[Denominator]:
-    """Return every denominator under every annotator, over all samples; the primary one first."""
-    wanted = parse_denominators(options.denominators, inputs.sets)
-    n_cells = inputs.samples["n_cells"]
-    out = []
-    for annotator, counts in inputs.counts.items():
-        for name, types in wanted.items():
-            members = types
-            if members is None and name != "all" and inputs.sets is not None:
-                rows = inputs.sets[(inputs.sets["denominator"] == name) & (inputs.sets["annotator"] == annotator)]
-                members = list(rows["cell_type"])
-                if not members:
-                    continue
-            out.append(make_denominator(name, members, annotator, counts, n_cells))
-    return out
+def _models(options: Options, *, has_counts: bool) -> list[str]:
+    """Return the models asked for; by default all that suit the table."""
+    if not options.models:
+        return [name for name, model in MODELS.items() if (model.of_counts if has_counts else model.of_shares)]
+    for name in options.models:
+        if not has_counts and not MODELS[name].of_shares:
+            known = ", ".join(n for n, m in MODELS.items() if m.of_shares)
+            raise AidaError(f"--model {name}: it needs numbers of cells, and the table has shares only. Use {known}.")
+    return list(options.models)
 
 
 def _first(option: str, wanted: str | None, known: Iterable[str]) -> str:
@@ -146,7 +107,7 @@ def _contrasts(formula: ParsedFormula, selection: Selection, samples: pd.DataFra
 
 
 def _settings(
-    inputs: _Inputs,
+    inputs: Inputs,
     formula: ParsedFormula,
     selection: Selection,
     denominators: list[Denominator],
@@ -212,7 +173,7 @@ def compare_tables(
     Parameters
     ----------
     counts, samples
-        Tables as in `counts.tsv` and `samples.tsv`.
+        Tables as in `counts.tsv` and `samples.tsv`; instead of counts, shares as `inputs.check_shares` describes.
     options
         What to compare and how.
     denominators
@@ -239,18 +200,18 @@ def compare_tables(
         if name not in MODELS:
             raise AidaError(f"--model {name}: there is no such model. {did_you_mean(name, MODELS)}")
     described = _cohort(cohort, title=Path(sources[0]).stem)
-    inputs = _prepare(counts, samples, denominators, options, sources)
+    inputs = prepare_inputs(counts, samples, sources, site=options.site, batch=options.batch)
     formula = parse_formula(options.formula, inputs.samples.columns)
-    shares_of = _denominators(inputs, options)
+    shares_of = make_denominators(inputs, options.denominators, denominators)
     focus = _focus(options, shares_of)
     primary = {
-        "annotator": _first("--primary-annotator", options.primary_annotator, inputs.counts),
+        "annotator": _first("--primary-annotator", options.primary_annotator, inputs.annotators),
         "denominator": _first("--primary-denominator", options.primary_denominator, (d.name for d in shares_of)),
     }
     selection = select_samples(
         inputs.samples, formula, min_cells=options.min_cells, exclude_populations=options.exclude_populations
     )
-    models = list(options.models or MODELS)
+    models = _models(options, has_counts=inputs.has_counts)
     # The matrices are small: threads of the linear algebra library would only wait for one another.
     with threadpool_limits(1):
         settings, excluded = _settings(inputs, formula, selection, shares_of, models, options)
@@ -262,11 +223,12 @@ def compare_tables(
         "focus": focus,
         **primary,
         "model": models[0],
-        "annotators": list(inputs.counts),
+        "annotators": inputs.annotators,
         "denominators": {
             d.name: None if d.name == "all" else d.types for d in shares_of if d.annotator == primary["annotator"]
         },
         "models": models,
+        "has_counts": inputs.has_counts,
         "formula": selection.formula.text,
         "formula_given": options.formula,
         "dropped_terms": selection.dropped_terms,

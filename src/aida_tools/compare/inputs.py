@@ -1,0 +1,172 @@
+"""The two tables that come in: checked, put in one order, and cut into denominators.
+
+A table of counts is the rule. Flow cytometry often gives percentages and no numbers of cells; such a table has a column
+`share` (0 to 1) or `percent` (0 to 100) in the place of `n_cells`, and goes through the models that need no counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from aida_tools.compare.prepare import Denominator, make_denominator, parse_denominators
+from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.tables import check_counts, check_counts_match_samples, check_samples
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Checked tables.
+
+    Attributes
+    ----------
+    samples
+        One row a sample, `n_cells` filled where counts tell it, site and batch from the chosen columns.
+    wide
+        (annotator, denominator) -> samples x types, in the order of the samples. Counts have the denominator ``""``:
+        it is chosen later.
+    has_counts
+        Whether the numbers are cells and not shares.
+    """
+
+    samples: pd.DataFrame
+    wide: dict[tuple[str, str], pd.DataFrame]
+    has_counts: bool
+
+    @property
+    def annotators(self) -> list[str]:
+        """Names of the annotators, in the table's order."""
+        return list(dict.fromkeys(annotator for annotator, _ in self.wide))
+
+
+def check_shares(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Check a long table of shares.
+
+    Parameters
+    ----------
+    table
+        `sample_id, cell_type`, and `share` (0 to 1) or `percent` (0 to 100); `annotator` and `denominator` (of what it
+        is a share) may be absent, then `given` and `all`. A share that was not measured is empty or has no row.
+    source
+        Where it came from, for messages.
+
+    Returns
+    -------
+    `sample_id, annotator, denominator, cell_type, share`.
+
+    Raises
+    ------
+    AidaError
+        For a missing column, a value out of range, or a repeated row.
+    """
+    column, top = ("share", 1.0) if "share" in table.columns else ("percent", 100.0)
+    for needed in ("sample_id", "cell_type"):
+        if needed not in table.columns:
+            hint = did_you_mean(needed, table.columns)
+            raise AidaError(f"{source}: column '{needed}' is missing. {hint} Add or rename the column.")
+    values = pd.to_numeric(table[column], errors="coerce")
+    wrong = np.flatnonzero((values.isna() & table[column].notna()) | (values < 0) | (values > top))
+    if len(wrong):
+        value = table[column].iloc[wrong[0]]
+        msg = f"{source}: column '{column}', row {wrong[0] + 1}: value '{value}' must be a number from 0 to {top:g}."
+        raise AidaError(msg)
+    out = table[["sample_id", "cell_type"]].assign(share=values / top)
+    for name, default in (("annotator", "given"), ("denominator", "all")):
+        out[name] = table[name].fillna(default) if name in table.columns else default
+    repeated = np.flatnonzero(out.duplicated(["sample_id", "annotator", "denominator", "cell_type"]))
+    if len(repeated):
+        row = out.iloc[repeated[0]]
+        msg = f"{source}: row {repeated[0] + 1} repeats sample_id '{row['sample_id']}', cell_type '{row['cell_type']}'."
+        raise AidaError(f"{msg} Keep one row for each.")
+    return out
+
+
+def prepare_inputs(
+    counts: pd.DataFrame, samples: pd.DataFrame, sources: tuple[str, str], *, site: str, batch: str
+) -> Inputs:
+    """Check both tables and put them in one order.
+
+    Parameters
+    ----------
+    counts, samples
+        As read.
+    sources
+        Where they came from, for messages.
+    site, batch
+        Columns of the samples to take site and batch from.
+
+    Raises
+    ------
+    AidaError
+        Naming file, column, row and value.
+    """
+    samples = check_samples(samples, sources[1])
+    has_counts = "n_cells" in counts.columns or not {"share", "percent"} & set(counts.columns)
+    if has_counts:
+        long = check_counts(counts, sources[0]).assign(denominator="", value=lambda t: t["n_cells"])
+        check_counts_match_samples(long, samples, *sources)
+    else:
+        long = check_shares(counts, sources[0]).assign(value=lambda t: t["share"])
+        check_counts_match_samples(long.assign(n_cells=0.0), samples, *sources)
+    for role, column in (("site", site), ("batch", batch)):
+        if column not in samples.columns:
+            hint = did_you_mean(column, samples.columns)
+            raise AidaError(f"--{role} {column}: {sources[1]} has no such column. {hint}")
+        values = samples[column]
+        samples[role] = values.astype(str).where(values.notna(), None)
+    wide = {}
+    for key, table in long.groupby(["annotator", "denominator"], sort=False):
+        pivoted = table.pivot(index="sample_id", columns="cell_type", values="value")
+        pivoted = pivoted.reindex(samples["sample_id"])[list(dict.fromkeys(table["cell_type"]))]
+        # A sample without a row of a type has no cell of it; a share without a row was not measured.
+        wide[str(key[0]), str(key[1])] = pivoted.fillna(0.0) if has_counts else pivoted
+    if has_counts:
+        counted = pd.concat([table.sum(axis=1) for table in wide.values()], axis=1).max(axis=1).to_numpy()
+        samples["n_cells"] = samples["n_cells"].fillna(pd.Series(counted))
+    return Inputs(samples, wide, has_counts)
+
+
+def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame | None) -> list[Denominator]:
+    """Return every denominator under every annotator, over all samples; the primary one first.
+
+    Parameters
+    ----------
+    inputs
+        The checked tables.
+    given
+        As on the command line; see `parse_denominators`. A table of shares has its own and takes none.
+    sets
+        `denominator, annotator, cell_type`, or None.
+
+    Raises
+    ------
+    AidaError
+        For an unknown denominator or type.
+    """
+    if not inputs.has_counts:
+        if given:
+            raise AidaError("--denominator: the table has shares, whose denominators are fixed (column 'denominator').")
+        return [
+            Denominator(
+                annotator,
+                name,
+                [str(t) for t in table.columns],
+                table.to_numpy(float),
+                np.ones(len(table)),
+                has_counts=False,
+            )
+            for (annotator, name), table in inputs.wide.items()
+        ]
+    wanted = parse_denominators(given, sets)
+    out = []
+    for (annotator, _), table in inputs.wide.items():
+        for name, types in wanted.items():
+            members = types
+            if members is None and name != "all" and sets is not None:
+                members = list(sets.loc[(sets["denominator"] == name) & (sets["annotator"] == annotator), "cell_type"])
+                if not members:
+                    continue
+            out.append(make_denominator(name, members, annotator, table, inputs.samples["n_cells"]))
+    return out
