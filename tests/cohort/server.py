@@ -27,6 +27,8 @@ class Discover:
     n_cells: int | None = None
     withdrawn: str = ""
     """`status` answers 410 Gone, `flag` answers with `tombstone: true`."""
+    omit: str = ""
+    """A key that the API leaves out."""
     ranges: bool = True
     etags: bool = True
     announced_size: int | None = None
@@ -51,7 +53,7 @@ class Discover:
     def record(self, version: str) -> dict[str, Any]:
         """One dataset (version) as the API gives it."""
         size = self.announced_size if self.announced_size is not None else self.files[version].stat().st_size
-        return {
+        record = {
             "assay": [{"label": "10x 5' v2", "ontology_term_id": "EFO:0009900"}],
             "assets": [
                 {"filetype": "RDS", "filesize": 1, "url": f"{self.address}/{version}.rds"},
@@ -67,6 +69,8 @@ class Discover:
             "title": "SYNTHETIC stand-in of AIDA v2",
             "tombstone": self.withdrawn == "flag",
         }
+        record.pop(self.omit, None)
+        return record
 
 
 class _Handler(BaseHTTPRequestHandler):

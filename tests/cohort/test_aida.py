@@ -10,8 +10,9 @@ import yaml
 from click.testing import CliRunner
 
 from aida_tools.cli import main
+from aida_tools.cohort.fetch import fetch
 from aida_tools.cohort.labels import resolve_labels
-from aida_tools.cohort.ontology import check_cell_type
+from aida_tools.cohort.ontology import check_cell_type, is_deprecated, term_label
 from aida_tools.cohort.source import read_source
 from aida_tools.config import CellxgeneSource, load_cohort, load_populations
 from aida_tools.sample.run import write_sample
@@ -22,7 +23,7 @@ from tests.cohort.server import COLLECTION, DATASET, NEW, Discover, serve
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    write_sample(folder, seed=5, donors_per_batch=6, cells_per_donor=150)
+    write_sample(folder, seed=5, donors_per_batch=6, cells_per_donor=100)
     return folder / "sample.h5ad"
 
 
@@ -34,11 +35,9 @@ def test_the_published_ids_are_those_of_freeze_v2(root: Path) -> None:
 
 
 def test_every_population_has_an_id_of_the_ontology_and_its_name(root: Path) -> None:
-    from aida_tools.cohort.ontology import is_deprecated, term_label
-
     for row in load_populations(root / "config/populations.tsv").to_dict("records"):
         if row["code"] != "unknown":
-            assert term_label(row["hancestro_id"]) in (row["label"], f"{row['label']} ancestry", f"{row['label']}n")
+            assert term_label(row["hancestro_id"]) in (row["label"], f"{row['label']} ancestry")
             assert not is_deprecated(row["hancestro_id"])
 
 
@@ -48,17 +47,16 @@ def test_fetch_and_cells_of_the_real_cohort_file(root: Path, sample: Path, tmp_p
         values["source"]["api"] = discover.api
         cohort = tmp_path / "aida_v2.yaml"
         cohort.write_text(yaml.safe_dump(values), encoding="utf-8")
-        run = CliRunner().invoke
-        result = run(main, ["fetch", str(cohort), "--out", str(tmp_path / "fetch")], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
+        # Small blocks, as this file is small; with the default block a 375 MB file of this shape takes 37 MB.
+        fetch(cohort, tmp_path / "fetch", block=2**16)
     details = read_source(tmp_path / "fetch").details
     size = sample.stat().st_size
     assert details["bytes"] == size
-    assert details["bytes_read"] < 0.6 * size
-    assert discover.bytes_sent() < 0.6 * size
+    assert details["bytes_read"] < 0.3 * size
+    assert discover.bytes_sent() < 0.3 * size
 
     arguments = [str(cohort), str(tmp_path / "fetch"), "--populations", str(root / "config/populations.tsv")]
-    result = run(main, ["cells", *arguments, "--out", str(tmp_path / "cells")], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["cells", *arguments, "--out", str(tmp_path / "cells")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "warning" not in result.output, "library, site, CD4 T and T agree with the columns they are checked against"
 

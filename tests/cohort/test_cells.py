@@ -212,7 +212,11 @@ def test_cell_type_ids_are_checked_against_the_ontology(obs: pd.DataFrame, root:
     obs[column] = terms.replace("CL:0000815", "CL:0000003")  # deprecated in favour of CL:0000000
     cells, warnings = canonical(obs, root)
     assert "CL:0000000" in set(cells["cell_type_id"])
-    assert "'CL:0000003' is deprecated; read as 'CL:0000000'" in warnings[0]
+    assert "'CL:0000003' (obsolete native cell) is deprecated; read as 'CL:0000000' (cell)" in warnings[0]
+    obs[column] = terms.replace("CL:0000815", "CL:0000004")  # deprecated, and nothing replaces it
+    cells, warnings = canonical(obs, root)
+    assert "CL:0000004" in set(cells["cell_type_id"])
+    assert "no replacement" in warnings[0]
     obs[column] = terms.replace("CL:0000815", "unknown")
     assert canonical(obs, root)[0]["cell_type_id"].isna().sum() == 10
     obs[column] = terms.replace("CL:0000815", "CL:9999999")

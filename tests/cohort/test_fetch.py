@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import h5py
 import pandas as pd
 import pytest
 import yaml
@@ -297,6 +298,26 @@ def test_what_is_published_is_no_whole_h5ad(
             get(cohort(route=route), tmp_path / route)
 
 
+def test_an_api_that_changed(cohort: Callable[..., Path], discover: Discover, tmp_path: Path) -> None:
+    discover.files = {"": discover.files[NEW]}
+    discover.omit = "dataset_version_id"
+    with pytest.raises(AidaError, match=r"not of the form the Discover API promises .*dataset_version_id.*source.api"):
+        get(cohort(), tmp_path / "out")
+    discover.omit = "assets"
+    with pytest.raises(AidaError, match="it offers no H5AD file, only nothing"):
+        get(cohort(), tmp_path / "out")
+
+
+def test_the_sample_is_made_in_the_same_shape(tmp_path: Path, write_cohort: Callable[..., Path]) -> None:
+    small = {"donors_per_batch": 2, "cells_per_donor": 10, "batches": {"SG": 1, "KR": 1, "JP": 0, "TH": 0, "IN": 0}}
+    record = get(write_cohort(source={"kind": "sample", "seed": 7, **small}), tmp_path / "out")
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["data.h5ad", "provenance.json", "source.json", "truth.json"]
+    assert record["sha256"] == sha256(tmp_path / "out" / "data.h5ad")
+    assert json.loads((tmp_path / "out" / "truth.json").read_text())["options"]["seed"] == 7
+    assert counts_file(tmp_path / "out").path.name == "data.h5ad"
+
+
 def test_local_file_is_described_not_copied(tmp_path: Path, h5ad: Path, write_cohort: Callable[..., Path]) -> None:
     record = get(write_cohort(**{"source.sha256": sha256(h5ad)}), tmp_path / "out")
     assert record["sha256"] == sha256(h5ad)
@@ -326,6 +347,14 @@ def test_local_file_that_is_truncated_or_no_hdf5(tmp_path: Path, h5ad: Path, wri
         with pytest.raises(AidaError, match=words):
             get(write_cohort(), tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_local_h5ad_that_lacks_a_part(tmp_path: Path, h5ad: Path, write_cohort: Callable[..., Path]) -> None:
+    with h5py.File(h5ad, "a") as handle:
+        index = handle["obs"].attrs["_index"]
+        del handle["obs"][index]
+    with pytest.raises(AidaError, match=r"tiny.h5ad: the file is incomplete .*Get it again"):
+        get(write_cohort(), tmp_path / "out")
 
 
 def test_local_h5ad_without_a_matrix(tmp_path: Path, obs: pd.DataFrame, write_cohort: Callable[..., Path]) -> None:

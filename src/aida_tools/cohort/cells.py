@@ -312,7 +312,7 @@ def _labels(reader: _Reader, column: str | None) -> pd.Categorical:
 
 
 def _cell_type_ids(reader: _Reader, column: str | None) -> tuple[pd.Categorical, list[str]]:
-    """Check the Cell Ontology ids; a deprecated id gives way to its replacement, with a warning."""
+    """Check the Cell Ontology ids; a deprecated one is a warning, and gives way to its replacement if it has one."""
     if column is None:
         return _labels(reader, None), []
     where = f"{reader.source}: obs column '{column}' (key 'labels.ids')"
@@ -320,12 +320,18 @@ def _cell_type_ids(reader: _Reader, column: str | None) -> tuple[pd.Categorical,
     made: list[str | None] = []
     warnings = []
     for value in values:
-        new = ontology.replacement(value) if ontology.term_label(value) and ontology.is_deprecated(value) else None
-        if new is not None:
-            warnings.append(f"{where}: '{value}' is deprecated; read as '{new}' ({ontology.term_label(new)}).")
-        made.append(None if value in ("", "unknown", "na") else new or value)
-        if made[-1] is not None:
-            ontology.check_cell_type(str(made[-1]), where)
+        if value in ("", "unknown", "na"):
+            made.append(None)
+            continue
+        if ontology.term_label(value) is None or not ontology.is_deprecated(value):
+            ontology.check_cell_type(value, where)
+            made.append(value)
+            continue
+        # The file may be older than the ontology, and its reader cannot change it: no error.
+        new = ontology.replacement(value)
+        made.append(new or value)
+        read_as = f"read as '{new}' ({ontology.term_label(new)})" if new else "it has no replacement and is kept"
+        warnings.append(f"{where}: '{value}' ({ontology.term_label(value)}) is deprecated; {read_as}.")
     small, unique = pd.factorize(np.array(made, dtype=object))
     return _categorical(small[codes], unique), warnings
 

@@ -38,6 +38,14 @@ def resolve(source: CellxgeneSource, client: Client) -> Dataset:
     AidaError
         If there is no such dataset or version, it was withdrawn, or it has no h5ad file.
     """
+    try:
+        return _resolve(source, client)
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f"{source.api}: an answer is not of the form the Discover API promises ({error!r}). Check 'source.api'."
+        raise AidaError(msg) from error
+
+
+def _resolve(source: CellxgeneSource, client: Client) -> Dataset:
     api = source.api.rstrip("/")
     newest = _ask(f"{api}/collections/{source.collection_id}/datasets/{source.dataset_id}", source, client)
     _check_there(newest, source)

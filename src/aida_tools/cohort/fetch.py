@@ -153,7 +153,7 @@ def _read_remote_obs(dataset: Dataset, client: Client, block: int) -> tuple[pd.D
     try:
         with h5py.File(remote, "r") as handle:
             obs = obs_of_h5ad(handle, None, dataset.url, progress=progress)
-    except OSError as error:
+    except (OSError, KeyError) as error:
         # What went wrong on the way explains more than what HDF5 made of it.
         raise remote.failure or AidaError(explain_h5_error(dataset.url, error)) from error
     _check_n_cells(len(obs), dataset)

@@ -42,6 +42,8 @@ def explain_h5_error(path: Path | str, error: Exception) -> str:
         return f"{path}: the HDF5 file is cut short ({text}). Get it again, whole: `aida-tools fetch` resumes."
     if "signature" in text:
         return f"{path}: this is not an HDF5 file. An .h5ad or 10x .h5 file is wanted, not compressed."
+    if isinstance(error, KeyError):
+        return f"{path}: the file is incomplete ({error}). Get it again, or write it anew with anndata."
     return f"{path}: the HDF5 file cannot be read ({text}). It may be damaged: get it again."
 
 
@@ -75,7 +77,7 @@ def read_obs(path: Path, kind: str, columns: Mapping[str, str] | None = None, ob
         with open_h5(path) as handle:
             try:
                 return obs_of_h5ad(handle, columns, path)
-            except OSError as error:
+            except (OSError, KeyError) as error:
                 raise AidaError(explain_h5_error(path, error)) from error
     barcodes = _barcodes_h5(path) if kind == "10x-h5" else _barcodes_mtx(path)
     return _annotate_barcodes(barcodes, columns, path, obs)
