@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -128,4 +129,16 @@ def test_models_that_are_not_odds_ratios_are_refused(tmp_path: Path) -> None:
     compare(folder / "counts.tsv", folder / "samples.tsv", folder / "compare", options=options)
     code, output = run(folder / "compare", "--out", tmp_path / "power")
     assert code == 1
-    assert "has no estimates that are odds ratios" in output
+    assert "give no odds ratios" in output
+
+
+def test_a_comparison_without_estimates_gives_empty_tables_with_their_columns(compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared, tmp_path / "compare")
+    header = (compared / "estimates.tsv").read_text().splitlines()[0]
+    (tmp_path / "compare" / "estimates.tsv").write_text(header + "\n")
+    code, output = run(tmp_path / "compare", "--out", tmp_path / "power")
+    assert code == 0, output
+    for name, column in (("power", "mdor"), ("plans", "mdor"), ("power_curves", "power")):
+        table = pd.read_csv(tmp_path / "power" / f"{name}.tsv", sep="\t")
+        assert table.empty
+        assert column in table

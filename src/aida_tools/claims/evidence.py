@@ -20,17 +20,11 @@ from aida_tools.compare.omnibus import wald
 from aida_tools.compare.prepare import Denominator
 from aida_tools.errors import AidaError
 from aida_tools.figures.results import Results
-from aida_tools.power.refit import included, model_formula, settings, unite
+from aida_tools.power.refit import included, model_formula, model_name, settings, unite
 
 
 class Missing(Exception):
     """What a claim needs and the comparison does not have, in words."""
-
-
-def model_name(results: Results) -> str:
-    """Return the model that claims are judged by: the comparison's first whose estimates are odds ratios."""
-    models = [str(m) for m in results.options.get("models", [])]
-    return next((m for m in models if m in MODELS and MODELS[m].link == "logit"), next(iter(MODELS)))
 
 
 def flip(contrast: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aida_tools.claims.evidence import Missing, gather, interaction, model_name
+from aida_tools.claims.evidence import Missing, gather, interaction
 from aida_tools.claims.model import Claim, Claims, Interaction, Test, Untestable, load_claims
 from aida_tools.claims.shifts import shifts
 from aida_tools.claims.verdict import (
@@ -29,6 +29,7 @@ from aida_tools.claims.verdict import (
 from aida_tools.compare.adjust import false_discovery_rate
 from aida_tools.figures.results import Results, load_results
 from aida_tools.files import staged
+from aida_tools.power.refit import model_name
 from aida_tools.tables import write_tsv
 
 COLUMNS = [

@@ -10,10 +10,10 @@ import pandas as pd
 from aida_tools.compare.contrasts import parse_contrast
 from aida_tools.compare.estimate import Setting
 from aida_tools.compare.models import MODELS, mean_share
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.errors import AidaError
 from aida_tools.figures.results import Results
 from aida_tools.power.closed_form import POWER, donor_sd, donor_variance, minimal_detectable, weighted_covariance
-from aida_tools.power.refit import included, model_formula, settings
+from aida_tools.power.refit import included, model_formula, model_name, settings
 
 KEYS = ["annotator", "denominator", "cell_type"]
 SPREADS = ["share", "cells", "donor_sd", "batch_sd", "spread_note"]
@@ -74,7 +74,7 @@ def expected(setting: Setting) -> pd.DataFrame:
 
 
 def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
-    """Return the minimal detectable odds ratio of every contrast under the primary model.
+    """Return the minimal detectable odds ratio of every contrast under the first model that gives odds ratios.
 
     Parameters
     ----------
@@ -93,11 +93,10 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     AidaError
         If the primary model's estimates are no odds ratios.
     """
-    model = str(results.options.get("model", "betabinomial-mixed"))
-    rows = results.estimates[results.estimates["model"] == model]
-    if not len(rows) or MODELS[model].link != "logit":
-        known = [m for m in results.estimates["model"].unique() if m in MODELS and MODELS[m].link == "logit"]
-        msg = f"model '{model}' of compare.json: has no estimates that are odds ratios. {did_you_mean(model, known)}"
+    rows = results.estimates[results.estimates["model"] == model_name(results)]
+    if rows.empty and len(results.estimates):
+        given = ", ".join(results.estimates["model"].unique())
+        msg = f"the comparison's models ({given}) give no odds ratios. Add --model betabinomial-mixed to `compare`."
         raise AidaError(msg)
     formula, absent = model_formula(results)
     placed = []

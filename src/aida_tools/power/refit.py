@@ -11,8 +11,15 @@ from formulaic import Formula
 from aida_tools.compare.contrasts import Contrast
 from aida_tools.compare.estimate import Setting, make_settings
 from aida_tools.compare.formula import ParsedFormula, parse_formula
+from aida_tools.compare.models import MODELS
 from aida_tools.compare.prepare import DESCRIBING, Denominator
 from aida_tools.figures.results import Results
+
+
+def model_name(results: Results) -> str:
+    """Return the comparison's first model whose estimates are odds ratios; the package's first if it has none."""
+    models = [str(m) for m in results.options.get("models", [])]
+    return next((m for m in models if m in MODELS and MODELS[m].link == "logit"), next(iter(MODELS)))
 
 
 def model_formula(results: Results) -> tuple[ParsedFormula, list[str]]:

@@ -19,6 +19,10 @@ from aida_tools.tables import write_tsv
 SITE_SDS = (0.0, 0.1, 0.2)
 #: Donors of the plans that are tried unasked, and cells relative to the cohort's.
 DONORS, CELLS = (20, 40, 70, 100, 150, 200, 300), (0.5, 1.0, 2.0)
+PLAN_COLUMNS = [
+    "source", "plan", *Plan.__dataclass_fields__, "kind", "site_sd", "std_error", "df", "mdor", "false_positive_rate",
+    "note",
+]  # fmt: skip
 ODDS_RATIOS = np.round(np.exp(np.linspace(0, np.log(2), 36)), 4)
 
 
@@ -62,8 +66,7 @@ def try_plans(
                     rate = float(false_positive_rate(ignoring, error, df_between)) if wrong else ALPHA
                     row["false_positive_rate"] = rate
                 rows.append(row)
-    columns = ["source", "plan", *Plan.__dataclass_fields__, "kind", "site_sd", "std_error", "df", "mdor"]
-    return pd.DataFrame(rows, columns=[*columns, "false_positive_rate", "note"])
+    return pd.DataFrame(rows, columns=PLAN_COLUMNS)
 
 
 def curves(plans: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +75,8 @@ def curves(plans: pd.DataFrame) -> pd.DataFrame:
     table = usable[["plan", "kind", "site_sd", "std_error", "df"]].merge(
         pd.DataFrame({"odds_ratio": ODDS_RATIOS}), how="cross"
     )
-    table["power"] = power_of(np.log(table["odds_ratio"]), table["std_error"], table["df"])
+    numbers = table[["odds_ratio", "std_error", "df"]].to_numpy(float).T
+    table["power"] = power_of(np.log(numbers[0]), numbers[1], numbers[2])
     return table.drop(columns=["std_error", "df"])
 
 
@@ -133,7 +137,7 @@ def plan_power(
     ours = table[
         (table["annotator"] == annotator) & (table["denominator"] == denominator) & (table["cell_type"] == focus)
     ].dropna(subset="donor_sd")
-    tried = pd.DataFrame()
+    tried = pd.DataFrame(columns=[*PLAN_COLUMNS, "cell_type", "denominator", "donor_sd", "batch_sd"])
     if asked and ours.empty:
         msg = (
             f"{compare_dir}: the spread of {focus} among {denominator} between donors could not be measured, so "
