@@ -191,7 +191,7 @@ def annotate(
 
 @main.group()
 def model() -> None:
-    """Models that label cells: convert, show. They are kept in a form that cannot carry code."""
+    """Models that label cells: convert, train, show. They are kept in a form that cannot carry code."""
 
 
 @model.command("import")
@@ -204,6 +204,30 @@ def model_import(file: Path, out: Path, name: str | None, label_map: Path | None
     from aida_tools.annotate.models import import_model
 
     import_model(file, out, name=name, label_map=label_map)
+
+
+@model.command("train")
+@click.argument("cohort", type=_EXISTING)
+@click.argument("fetched", type=_EXISTING)
+@click.argument("cells", type=_EXISTING)
+@click.argument("labels", type=_EXISTING)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of models; this one goes into it.")
+@click.option("--name", required=True, help="Its name as an annotator.")
+@click.option(
+    "--label",
+    type=click.Choice(["cell_type", "label"]),
+    default="cell_type",
+    show_default=True,
+    help="Learn the counted types, or the labels as LABELS gives them.",
+)
+@click.option("--genes-per-class", type=click.IntRange(1), default=100, show_default=True, help="Features a class.")
+@click.option("--cells-per-class", type=click.IntRange(10), default=2000, show_default=True, help="Cells a class.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of donors' split and draw.")
+def model_train(cohort: Path, fetched: Path, cells: Path, labels: Path, out: Path, **options: Any) -> None:
+    """Train a model on LABELS (a folder of `annotate`) of a COHORT; test it on donors it has not seen."""
+    from aida_tools.annotate.train import train_model
+
+    train_model(cohort, fetched, cells, labels, out, **options)
 
 
 @model.command("show")

@@ -116,7 +116,7 @@ def test_a_model_survives_the_disk(model: LinearModel, tmp_path: Path) -> None:
 
 def test_arrays_that_hold_objects_are_not_unpickled(model: LinearModel, tmp_path: Path) -> None:
     save_model(model, tmp_path)
-    arrays = {name: getattr(model, name) for name in ("coef", "intercept", "mean", "scale", "classes")}
+    arrays = {name: getattr(model, name) for name in ("coef", "intercept", "mean", "scale", "symbols", "classes")}
     np.savez(tmp_path / ARRAYS, genes=np.array([Bomb()], dtype=object), **arrays)
     record = json.loads((tmp_path / RECORD).read_text())
     from aida_tools.files import sha256

@@ -218,3 +218,39 @@ def add_to_groups(
         if row >= 0:
             for p in range(indptr[cell], indptr[cell + 1]):
                 sums[row, indices[p]] += np.int64(data[p])
+
+
+@njit(nogil=True, cache=True)
+def add_moments(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    total: NDArray[np.int64],
+    label: NDArray[np.integer],
+    target: float,
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> None:
+    """Add log1p expression and its square to the sums of every cell's class.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Canonical CSR block of counts.
+    total
+        Total count of each cell, array of shape (n_cells,).
+    label
+        Class of each cell, array of shape (n_cells,); -1 is left out.
+    target
+        Library size cells are scaled to.
+    sums, squares
+        Changed in place, arrays of shape (n_classes, n_genes).
+    """
+    for cell in range(len(indptr) - 1):
+        row = label[cell]
+        if row >= 0 and total[cell] > 0:
+            factor = target / total[cell]
+            for p in range(indptr[cell], indptr[cell + 1]):
+                x = np.log1p(data[p] * factor)
+                sums[row, indices[p]] += x
+                squares[row, indices[p]] += x * x

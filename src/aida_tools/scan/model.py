@@ -21,7 +21,7 @@ FORMAT = "aida-tools linear model"
 VERSION = 1
 RECORD, ARRAYS, LABEL_MAP = "model.json", "model.npz", "labels.tsv"
 LINKS = ("sigmoid", "softmax")
-_ARRAYS = ("coef", "intercept", "mean", "scale", "genes", "classes")
+_ARRAYS = ("coef", "intercept", "mean", "scale", "genes", "symbols", "classes")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class LinearModel:
     name
         Its name as an annotator.
     genes
-        Features, array of shape (n_genes,): symbols or Ensembl ids.
+        Features, array of shape (n_genes,), none twice: symbols or Ensembl ids.
+    symbols
+        Symbols of the features where `genes` are ids; the same as `genes` where nothing else is known.
     classes
         Labels, array of shape (n_classes,), at least two.
     coef
@@ -61,6 +63,7 @@ class LinearModel:
     intercept: NDArray[np.float64]
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
+    symbols: NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=str))
     clip: float = 10.0
     target: float = 1e4
     link: str = "sigmoid"
@@ -69,6 +72,11 @@ class LinearModel:
 
     def __post_init__(self) -> None:
         n_classes, n_genes = len(self.classes), len(self.genes)
+        if not len(self.symbols):
+            object.__setattr__(self, "symbols", self.genes)
+        if len(self.symbols) != n_genes:
+            msg = f"model '{self.name}': {len(self.symbols)} symbols for {n_genes} genes."
+            raise AidaError(msg)
         wanted = {
             "coef": (n_classes, n_genes), "intercept": (n_classes,), "mean": (n_genes,), "scale": (n_genes,),
         }  # fmt: skip
@@ -115,18 +123,18 @@ class Prepared:
 def prepare(model: LinearModel, genes: Genes) -> Prepared:
     """Fit a model to the genes of a file.
 
-    Genes are matched by symbol or by Ensembl id, whichever finds more. Genes the file lacks drop out, as in
-    CellTypist; of genes that share a name the first counts.
+    Genes are matched by Ensembl id or by symbol, whichever finds more (ids where equal). Genes the file lacks
+    drop out, as in CellTypist; of genes that share a name the first counts.
 
     Raises
     ------
     AidaError
         If no gene is shared.
     """
-    index = pd.Index(model.genes)
     places = []
-    for names in (genes.symbols, genes.ids):
-        place = index.get_indexer(pd.Index(names))
+    for mine, names in ((model.genes, genes.ids), (model.genes, genes.symbols), (model.symbols, genes.symbols)):
+        first = ~pd.Series(mine).duplicated().to_numpy()
+        place = pd.Series(np.flatnonzero(first), index=mine[first]).reindex(names).fillna(-1).to_numpy(np.int64)
         place[pd.Series(names).duplicated().to_numpy()] = -1
         places.append(place)
     slot = max(places, key=lambda p: int((p >= 0).sum())).astype(np.int32)
