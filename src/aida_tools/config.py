@@ -140,7 +140,7 @@ class SetCheck(_Closed):
 class Checks(_Closed):
     """What must hold if the cohort file reads the data rightly; a breach is a warning, kept with the results."""
 
-    one_to_one: dict[str, str] = Field(
+    one_to_one: dict[Literal["sample_id", "donor_id", "population", "site", "batch", "library"], str] = Field(
         default_factory=dict,
         description="Canonical column -> obs column with the same partition of cells (`library: library_id`).",
     )

@@ -156,6 +156,12 @@ def test_a_pattern_that_does_not_match_names_the_first_cell(obs: pd.DataFrame, r
         canonical(obs, root)
 
 
+def test_a_missing_value_needs_no_match(obs: pd.DataFrame, root: Path) -> None:
+    obs["age"] = obs["development_stage"].astype(object).where(obs["donor_id"] != "KR_SGI_H001", None)
+    cells, _ = canonical(obs, root, **{"columns.age": {"column": "age", "pattern": r"^(\d+)-year"}})
+    assert cells["age"].isna().sum() == 12
+
+
 def test_cell_ids_must_be_unique(obs: pd.DataFrame, root: Path) -> None:
     obs.index = [*obs.index[:40], obs.index[3], *obs.index[41:]]
     with pytest.raises(AidaError, match=r"tiny.h5ad: cell id 'ACGT0003-SG_HEL_B001_L001' .* row 41 \(1 repeats\)"):
@@ -195,6 +201,11 @@ def test_suffixes_that_do_not_go_one_to_one_with_the_library_ids_are_reported(ob
     warnings = canonical(obs, root, **checks)[1]
     assert len(warnings) == 1
     assert "'uuid-SG_HEL_B001_L001' goes with 'SG_HEL_B001_L001', 'SG_HEL_B001_L002'" in warnings[0]
+
+
+def test_only_canonical_columns_can_be_checked() -> None:
+    with pytest.raises(AidaError, match=r"checks.one_to_one.libary.*'library'"):
+        cohort_config(checks={"one_to_one": {"libary": "library_id"}})
 
 
 def test_a_set_is_compared_with_the_authors_own_grouping(obs: pd.DataFrame, root: Path) -> None:

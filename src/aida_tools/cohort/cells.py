@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
 
 from aida_tools.cohort import ontology
-from aida_tools.cohort.labels import resolve_labels
+from aida_tools.cohort.checks import check_one_per_donor, check_partitions, check_sets
+from aida_tools.cohort.columns import ObsReader, categorical, text_of
 from aida_tools.cohort.read import INDEX, read_obs
 from aida_tools.cohort.source import SOURCE, read_source
 from aida_tools.config import CohortConfig, Column, load_cohort, load_populations
@@ -79,76 +78,6 @@ def needed_columns(cohort: CohortConfig) -> dict[str, str]:
     return needed
 
 
-class _Reader:
-    """Turns obs columns into canonical ones, level by level: some hundred of them, however many the cells."""
-
-    def __init__(self, obs: pd.DataFrame, source: Path | str, cohort_path: Path | str) -> None:
-        self.obs = obs
-        self.source = source
-        self.cohort_path = cohort_path
-        self._factorized: dict[str, tuple[np.ndarray, list[str]]] = {}
-
-    def levels(self, column: str) -> tuple[np.ndarray, list[str]]:
-        """Return codes, shape (n_cells,), and their levels as text; missing is the level ''."""
-        if column not in self._factorized:
-            codes, values = pd.factorize(self.obs[column])
-            levels = [_text(v) for v in np.asarray(values, dtype=object).tolist()]
-            if (codes < 0).any():
-                codes = np.where(codes < 0, len(levels), codes)
-                levels.append("")
-            self._factorized[column] = codes, levels
-        return self._factorized[column]
-
-    def describe(self, rows: np.ndarray) -> str:
-        """Name the first of the cells at fault, and say how many there are."""
-        return f"cell '{self.obs[INDEX].iloc[rows[0]]}' (row {rows[0] + 1}; {len(rows)} such cells)"
-
-    def wrong(self, spec: Column, key: str, rows: np.ndarray, value: str, reason: str) -> AidaError:
-        """Make the error for a value that cannot be turned into the canonical one."""
-        where = f"obs column '{spec.column}', " if spec.column else ""
-        return AidaError(
-            f"{self.source}: {where}{self.describe(rows)}: value '{value}' {reason} "
-            f"({self.cohort_path}, key 'columns.{key}')."
-        )
-
-    def raw(self, spec: Column, key: str) -> tuple[np.ndarray, list[str]]:
-        """Read one column after its `pattern` and `levels`: codes, shape (n_cells,), and values ('' is missing)."""
-        if spec.column is None:
-            return np.zeros(len(self.obs), dtype=np.intp), [str(spec.value)]
-        codes, values = self.levels(spec.column)
-        if spec.pattern:
-            search, group = (regex := re.compile(spec.pattern)).search, min(regex.groups, 1)
-            found = [match[group] if (match := search(value)) else None for value in values]
-            if None in found:
-                i = found.index(None)
-                reason = f"does not match the pattern {spec.pattern!r}. Correct the pattern"
-                raise self.wrong(spec, key, np.flatnonzero(codes == i), values[i], reason)
-            values = [str(value) for value in found]
-        small, cut = pd.factorize(np.array(values, dtype=object))
-        return small[codes], [spec.levels.get(v, v) for v in cut]
-
-    def read(self, spec: Column, key: str, convert: Callable[[str], Any]) -> pd.Categorical:
-        """Read one canonical column; `convert` may raise ValueError with the reason why a value is wrong."""
-        codes, values = self.raw(spec, key)
-        made = []
-        for i, value in enumerate(values):
-            try:
-                made.append(convert(value))
-            except ValueError as error:
-                raise self.wrong(spec, key, np.flatnonzero(codes == i), value, str(error)) from error
-        # Missing (None, nan) becomes code -1 here and stays -1 for the cells.
-        small, unique = pd.factorize(np.array(made, dtype=object))
-        return _categorical(small[codes], unique)
-
-
-def _categorical(codes: np.ndarray, values: Iterable[Any]) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, categories=pd.Index(list(values)))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:.15g}" if isinstance(value, float) else str(value)
-
-
 def canonical_cells(
     obs: pd.DataFrame,
     cohort: CohortConfig,
@@ -185,7 +114,7 @@ def canonical_cells(
     if obs.empty:
         msg = f"{source}: there is no cell in this cohort (its obs table has no rows)."
         raise AidaError(msg)
-    reader = _Reader(obs, source, cohort_path)
+    reader = ObsReader(obs, source, cohort_path)
     _, ids = reader.levels(INDEX)
     if len(ids) < len(obs):
         repeated = int(np.flatnonzero(obs[INDEX].duplicated())[0])
@@ -217,11 +146,11 @@ def canonical_cells(
             raise AidaError(msg)
         cells[name] = obs[column].to_numpy() if obs[column].dtype == object else obs[column]
     for column in ("sex", "age", "population"):
-        _check_one_per_donor(cells, column, source)
+        check_one_per_donor(cells, column, source)
     if columns.age is not None and cells["age"].isna().all():
         warnings.append(f"{source}: obs column '{columns.age.column}' holds no age in years for any cell.")
-    warnings += _check_partitions(cells, reader, cohort)
-    warnings += _check_sets(cells, reader, cohort, cohort_path)
+    warnings += check_partitions(cells, reader, cohort)
+    warnings += check_sets(cells, reader, cohort, cohort_path)
     return cells, warnings
 
 
@@ -254,7 +183,7 @@ def _years(value: str) -> float:
     return years
 
 
-def _age(reader: _Reader, spec: Column | None, n_cells: int) -> np.ndarray:
+def _age(reader: ObsReader, spec: Column | None, n_cells: int) -> np.ndarray:
     if spec is None:
         return np.full(n_cells, np.nan)
     ages = reader.read(spec, "age", _years)
@@ -266,10 +195,10 @@ def _join(donor: pd.Categorical, batch: pd.Categorical) -> pd.Categorical:
     width = len(batch.categories)
     codes, pairs = pd.factorize(donor.codes.astype(np.int64) * width + batch.codes)
     names = [f"{donor.categories[p // width]}|{batch.categories[p % width]}" for p in pairs]
-    return _categorical(codes, names)
+    return categorical(codes, names)
 
 
-def _is_control(reader: _Reader, cohort: CohortConfig) -> np.ndarray:
+def _is_control(reader: ObsReader, cohort: CohortConfig) -> np.ndarray:
     if cohort.controls is None:
         return np.zeros(len(reader.obs), dtype=bool)
     codes, values = reader.levels(cohort.controls.column)
@@ -278,7 +207,7 @@ def _is_control(reader: _Reader, cohort: CohortConfig) -> np.ndarray:
 
 
 def _population(
-    reader: _Reader, spec: Column, populations: pd.DataFrame, is_control: np.ndarray, table: Path | str
+    reader: ObsReader, spec: Column, populations: pd.DataFrame, is_control: np.ndarray, table: Path | str
 ) -> pd.Categorical:
     """Map ids, codes or labels to population codes; controls of no known population are `unknown`."""
     known = {
@@ -300,18 +229,18 @@ def _population(
         )
         raise reader.wrong(spec, "population", np.flatnonzero(lacking & (codes == code)), value, reason)
     small, unique = pd.factorize(np.array([m or "unknown" for m in mapped], dtype=object))
-    return _categorical(small[codes], unique)
+    return categorical(small[codes], unique)
 
 
-def _labels(reader: _Reader, column: str | None) -> pd.Categorical:
+def _labels(reader: ObsReader, column: str | None) -> pd.Categorical:
     """Take the authors' labels as they are; levels that no cell has are kept as known words."""
     if column is None:
-        return _categorical(np.full(len(reader.obs), -1), [])
+        return categorical(np.full(len(reader.obs), -1), [])
     labels = reader.obs[column].astype("category").cat
-    return labels.rename_categories([_text(c) for c in labels.categories]).array
+    return labels.rename_categories([text_of(c) for c in labels.categories]).array
 
 
-def _cell_type_ids(reader: _Reader, column: str | None) -> tuple[pd.Categorical, list[str]]:
+def _cell_type_ids(reader: ObsReader, column: str | None) -> tuple[pd.Categorical, list[str]]:
     """Check the Cell Ontology ids; a deprecated one is a warning, and gives way to its replacement if it has one."""
     if column is None:
         return _labels(reader, None), []
@@ -333,69 +262,4 @@ def _cell_type_ids(reader: _Reader, column: str | None) -> tuple[pd.Categorical,
         read_as = f"read as '{new}' ({ontology.term_label(new)})" if new else "it has no replacement and is kept"
         warnings.append(f"{where}: '{value}' ({ontology.term_label(value)}) is deprecated; {read_as}.")
     small, unique = pd.factorize(np.array(made, dtype=object))
-    return _categorical(small[codes], unique), warnings
-
-
-def _pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the distinct pairs of two codes (-1 in the second is a value like others), shape (2, n_pairs)."""
-    width = int(b.max()) + 2
-    distinct = pd.unique(a.astype(np.int64) * width + (b + 1))
-    return np.stack([distinct // width, distinct % width - 1])
-
-
-def _check_one_per_donor(cells: pd.DataFrame, column: str, source: Path | str) -> None:
-    donor = cells["donor_id"].cat
-    codes, _ = pd.factorize(cells[column])
-    pairs = _pairs(donor.codes.to_numpy(), codes)
-    twice = np.flatnonzero(np.bincount(pairs[0]) > 1)
-    if len(twice):
-        name = donor.categories[twice[0]]
-        values = cells.loc[cells["donor_id"] == name, column].unique()
-        listed = ", ".join("missing" if pd.isna(v) else _text(v) for v in values[:5])
-        msg = (
-            f"{source}: donor_id '{name}' has {len(values)} values of '{column}': {listed} ({len(twice)} such donors). "
-            "Correct the data or the column mapping; people measured twice at different ages need two donor ids."
-        )
-        raise AidaError(msg)
-
-
-def _check_partitions(cells: pd.DataFrame, reader: _Reader, cohort: CohortConfig) -> list[str]:
-    """Compare canonical columns with obs columns that must divide the cells in the same way."""
-    warnings = []
-    for key, column in cohort.checks.one_to_one.items():
-        ours = cells[key].cat
-        codes, values = reader.levels(column)
-        pairs = _pairs(ours.codes.to_numpy(), codes)
-        for here, names, there, others in (
-            (pairs[0], ours.categories, pairs[1], values),
-            (pairs[1], values, pairs[0], ours.categories),
-        ):
-            several = np.flatnonzero(np.bincount(here) > 1)
-            if len(several):
-                first = ", ".join(f"'{others[i]}'" for i in there[here == several[0]][:3])
-                warnings.append(
-                    f"{reader.source}: '{key}' and obs column '{column}' are not one to one: "
-                    f"'{names[several[0]]}' goes with {first} ({len(several)} such)."
-                )
-                break
-    return warnings
-
-
-def _check_sets(cells: pd.DataFrame, reader: _Reader, cohort: CohortConfig, cohort_path: Path | str) -> list[str]:
-    """Resolve the labels, so that a hole in the cohort file shows now, and compare sets with other columns."""
-    if cohort.labels.column is None and cohort.labels.ids is None:
-        return []
-    cell_type, sets = resolve_labels(cohort.labels, cells["author_label"], cells["cell_type_id"], str(cohort_path))
-    warnings = []
-    for name, check in cohort.checks.sets.items():
-        if name not in sets:
-            msg = f"{cohort_path}: key 'checks.sets.{name}': there is no such set. {did_you_mean(name, sets)}"
-            raise AidaError(msg)
-        codes, values = reader.levels(check.column)
-        differs = np.flatnonzero(cell_type.isin(sets[name]).to_numpy() != np.isin(values, check.values)[codes])
-        if len(differs):
-            warnings.append(
-                f"{reader.source}: set '{name}' and obs column '{check.column}' disagree about {len(differs)} cells, "
-                f"first {reader.describe(differs)} with label '{cells['author_label'].iloc[differs[0]]}'."
-            )
-    return warnings
+    return categorical(small[codes], unique), warnings
