@@ -15,8 +15,8 @@ import scipy.sparse as sp
 
 from aida_tools.annotate.pickles import read_celltypist
 from aida_tools.scan import kernels
-from aida_tools.scan.blocks import open_counts
 from aida_tools.scan.model import LinearModel, prepare
+from aida_tools.scan.stores import open_counts
 
 # The warnings are CellTypist's and scanpy's own.
 pytestmark = [pytest.mark.shared, pytest.mark.filterwarnings("ignore")]

@@ -10,8 +10,8 @@ import pytest
 from anndata.io import read_elem
 
 from aida_tools.scan import gate as gates
-from aida_tools.scan.blocks import open_counts
 from aida_tools.scan.run import make_plan, scan_blocks
+from aida_tools.scan.stores import open_counts
 
 pytestmark = pytest.mark.shared
 

@@ -18,9 +18,9 @@ from sklearn.metrics import precision_recall_fscore_support
 from aida_tools.annotate import learn
 from aida_tools.annotate.train import choose_genes, gather_expression, train_model
 from aida_tools.errors import AidaError
-from aida_tools.scan.blocks import open_counts
 from aida_tools.scan.model import load_model
 from aida_tools.scan.run import SCAN, scan
+from aida_tools.scan.stores import open_counts
 
 COHORT = """
 name: small

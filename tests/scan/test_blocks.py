@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import zarr
+from anndata.io import write_elem
 from scipy.io import mmwrite
 
 from aida_tools.errors import AidaError
-from aida_tools.scan.blocks import Block, Counts, describe_genes, open_counts
+from aida_tools.scan.blocks import Block, Counts, describe_genes
+from aida_tools.scan.stores import open_counts
+from tests.scan.conftest import make_anndata
 
 Write = Callable[..., Path]
 
@@ -34,6 +38,48 @@ def test_every_layout_gives_the_same_counts(write_h5ad: Write, counts: sp.csr_ma
         assert opened.shape == counts.shape
         np.testing.assert_array_equal(whole(opened), counts.toarray())
         assert list(opened.cell_ids(3, 5)) == ["cell3", "cell4"]
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "gzip"}, {"compression": "lzf"}])
+def test_every_compression_gives_the_same_counts(write_h5ad: Write, counts: sp.csr_matrix, options: dict) -> None:
+    with open_counts(write_h5ad(counts, **options)) as opened:
+        np.testing.assert_array_equal(whole(opened), counts.toarray())
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("layout", [sp.csr_matrix, sp.csc_matrix, lambda m: m.toarray()])
+def test_zarr_stores_are_read(
+    tmp_path: Path, counts: sp.csr_matrix, symbols: list[str], layout: Callable, version: int
+) -> None:
+    data = make_anndata(counts.log1p(), symbols, {"counts": layout(counts)})
+    write_elem(zarr.open_group(tmp_path / "data.zarr", mode="w", zarr_format=version), "/", data)
+    with open_counts(tmp_path / "data.zarr") as opened:
+        assert opened.layer == "layers/counts"
+        assert list(opened.cell_ids(3, 5)) == ["cell3", "cell4"]
+        assert list(opened.genes.symbols) == symbols
+        np.testing.assert_array_equal(whole(opened), counts.toarray())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AidaError, match="no zarr store"), open_counts(tmp_path / "empty"):
+        pass
+
+
+@pytest.mark.parametrize("part", ["indptr", "indices"])
+def test_wide_indices_are_read(write_h5ad: Write, counts: sp.csr_matrix, part: str) -> None:
+    path = write_h5ad(counts)
+    with h5py.File(path, "a") as handle:
+        values = handle[f"X/{part}"][:]
+        del handle[f"X/{part}"]
+        handle[f"X/{part}"] = values.astype(np.int64)
+    with open_counts(path) as opened:
+        np.testing.assert_array_equal(whole(opened), counts.toarray())
+
+
+def test_an_indptr_that_does_not_fit_is_named(write_h5ad: Write, counts: sp.csr_matrix) -> None:
+    path = write_h5ad(counts)
+    with h5py.File(path, "a") as handle:
+        handle["X/indptr"][-1] += 1
+    with pytest.raises(AidaError, match="indptr of /X does not fit"), open_counts(path):
+        pass
 
 
 def test_auto_takes_the_layer_with_whole_numbers(write_h5ad: Write, counts: sp.csr_matrix) -> None:

@@ -20,8 +20,9 @@ from aida_tools.config import load_cohort
 from aida_tools.errors import AidaError
 from aida_tools.files import staged
 from aida_tools.scan import kernels
-from aida_tools.scan.blocks import Block, Counts, open_counts
+from aida_tools.scan.blocks import Block, Counts
 from aida_tools.scan.model import LABEL_MAP, LinearModel, probabilities, save_model
+from aida_tools.scan.stores import open_counts
 from aida_tools.tables import read_cells, read_denominators, write_tsv
 
 _CLIP, _TARGET = 10.0, 1e4

@@ -38,8 +38,10 @@ class ChunkedArray:
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
         return filters in ([], [_DEFLATE], [_SHUFFLE, _DEFLATE])
 
-    def __len__(self) -> int:
-        return self._n
+    @property
+    def shape(self) -> tuple[int]:
+        """The length, as a shape."""
+        return (self._n,)
 
     def __getitem__(self, key: slice) -> NDArray[Any]:
         start, stop, _ = key.indices(self._n)

@@ -24,9 +24,10 @@ from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged
 from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
-from aida_tools.scan.blocks import Block, Counts, open_counts
+from aida_tools.scan.blocks import Block, Counts
 from aida_tools.scan.model import RECORD, LinearModel, Prepared, find_model, load_models, prepare, probabilities
 from aida_tools.scan.pseudobulk import Pseudobulk, Samples
+from aida_tools.scan.stores import open_counts
 
 SCAN = "scan.parquet"
 AUTHOR, GATE = "author", "gate"
