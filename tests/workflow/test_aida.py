@@ -31,10 +31,11 @@ def test_aida_runs_on_the_cell_table_alone(root: Path, snakemake: Run, tmp_path:
         assert done.returncode == 0, done.stdout + done.stderr
         sent = discover.bytes_sent()
     results = tmp_path / "results" / "aida_v2"
-    assert sent < published.stat().st_size
     assert not list(results.rglob("*.h5ad")), "the counts must not be fetched"
     source = json.loads((results / "fetch" / "source.json").read_text())
     assert source["version_id"] == NEW
+    # How small a part of a large file is read is measured in tests/cohort; here the record covers all that was sent.
+    assert source["bytes_read"] >= sent > 0
     estimates = read_estimates(results / "compare" / "estimates.tsv")
     korean = estimates[estimates["contrast"].str.contains("Korean") & (estimates["cell_type"] == "Treg")]
     assert set(korean["status"]) <= {"between-site", "too-few", "not-converged"}

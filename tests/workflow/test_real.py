@@ -74,7 +74,9 @@ def test_a_paired_real_design_runs(shared: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     estimates = read_estimates(tmp_path / "compare" / "estimates.tsv")
     assert set(estimates["contrast"]) == {"population: stim - ctrl"}
-    assert estimates["estimate"].notna().all()
+    # Donors are in no batch that is known, so only models of batches have nothing to say.
+    of_batches = {"betabinomial-library", "betabinomial-cluster"}
+    assert set(estimates.loc[estimates["estimate"].isna(), "model"]) <= of_batches
     # Least squares of a paired design is the paired t test on the same scale.
     ols = estimates.query("model == 'log10-ols' and cell_type == 'NK cells'").iloc[0]
     counts = read_counts(tmp_path / "counts.tsv").pivot(index="sample_id", columns="cell_type", values="n_cells")

@@ -60,7 +60,9 @@ def fit_all(settings: list[Setting], models: list[str], *, robust: bool, focus: 
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = list(tqdm(pool.map(one, tasks), total=len(tasks), desc="models", unit="fit", disable=None, leave=False))
-    return Results(*([r for rows in part for r in rows] for part in zip(*done, strict=True)))
+    # One population alone asks nothing: no task, and tables without rows.
+    parts = zip(*done, strict=True) if done else ([], [], [])
+    return Results(*([r for rows in part for r in rows] for part in parts))
 
 
 def _standardised(model: Model, fit: Fit, question: Question, estimate: dict[str, Any]) -> dict[str, Any]:
