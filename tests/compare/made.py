@@ -43,7 +43,7 @@ def make_cohort(
                 samples.append(
                     {
                         "sample_id": f"{donor}|{batch}", "donor_id": donor, "population": population, "site": site,
-                        "batch": batch, "sex": ("female", "male")[int(rng.integers(2))],
+                        "batch": batch, "sex": ("female", "male")[int(rng.integers(2)) | control],
                         "age": float(rng.integers(20, 70)), "is_control": control, "n_cells": n,
                     }
                 )  # fmt: skip

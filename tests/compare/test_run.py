@@ -317,6 +317,10 @@ def test_paired_design_on_real_counts(shared: Path, tmp_path: Path) -> None:
     t, p = stats.ttest_rel(share[8:], share[:8])
     row = one(estimates, "population: stim - ctrl", "log10-ols", "CD8 T cells", "all")
     assert (row["statistic"], row["p_value"], row["df"]) == pytest.approx((t, p, 7), rel=1e-8)
+    unpaired = run(
+        tmp_path / "unpaired", samples, counts, denominators=(), formula="~ population", models=("log10-ols",)
+    )
+    assert unpaired["note"].str.contains("8 donors are on both sides").all()
 
 
 @pytest.mark.parametrize(
@@ -351,6 +355,24 @@ def test_tables_that_disagree(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_pat
     wrong = counts.assign(n_cells=counts["n_cells"] + 0.5)
     with pytest.raises(AidaError, match=r"row 1: value .* must be a whole number"):
         run(tmp_path, samples, wrong)
+
+
+def test_batches_numbered_anew_at_every_site_are_different_batches(tmp_path: Path) -> None:
+    samples, counts = make_cohort(controls=False)
+    plain = run(tmp_path / "a", samples, counts, models=("betabinomial-mixed",))
+    renamed = samples.assign(batch=samples["batch"].str[-4:])
+    nested = run(tmp_path / "b", renamed, counts, models=("betabinomial-mixed",))
+    np.testing.assert_array_equal(plain["std_error"], nested["std_error"])
+    record = json.loads((tmp_path / "b" / "out" / "compare.json").read_text())
+    assert record["warnings"] == ["batch 'B001' occurs at 3 sites (4 such batches): SITE:BATCH is the batch."]
+
+
+def test_a_donor_of_two_sexes_is_named(tmp_path: Path) -> None:
+    samples, counts = make_cohort(controls=False)
+    samples.loc[1, "donor_id"] = samples.loc[0, "donor_id"]
+    samples.loc[[0, 1], "sex"] = ["female", "male"]
+    with pytest.raises(AidaError, match="rows 1 and 2: donor_id 'SG_B001_H00' is both female and male"):
+        run(tmp_path, samples, counts)
 
 
 def test_the_command_line(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:

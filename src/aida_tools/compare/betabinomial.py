@@ -35,7 +35,7 @@ def maximise(objective: Objective, start: np.ndarray, lower: np.ndarray, upper: 
 
     Returns
     -------
-    The point reached and whether it is a maximum: the Newton decrement fell below 1e-9.
+    The point reached and whether it is a maximum: the Newton decrement fell below 1e-9, or the value stopped rising.
     """
     point = np.clip(start, lower, upper)
     value, gradient, hessian = objective(point)
@@ -54,7 +54,11 @@ def maximise(objective: Objective, start: np.ndarray, lower: np.ndarray, upper: 
                 break
         else:
             return point, decrement < 1e-5
+        settled = result[0] - value < 1e-10 * (1 + abs(value)) and decrement < 1e-3
         point, (value, gradient, hessian) = trial, result
+        if settled:
+            # A coefficient on its way to infinity (a batch without a cell) never stops; the likelihood has.
+            return point, True
     return point, False
 
 

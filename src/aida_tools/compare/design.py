@@ -83,6 +83,11 @@ class Design:
     _data: pd.DataFrame
     _cache: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Columns of the samples it is made of."""
+        return tuple(self._data.columns)
+
     def rows_at(self, column: str, level: str) -> np.ndarray:
         """Return the design of the samples as if all were at one level of a column, shape (n, p), all columns."""
         if (column, level) not in self._cache:
@@ -117,15 +122,34 @@ class Design:
         """Return the weights on the independent columns only, shape (rank,)."""
         return vector[self._kept]
 
-    def why_not(self, vector: np.ndarray) -> str:
-        """Say in words which terms a contrast that is not estimable is confounded with."""
+    def why_not(self, contrast: Contrast, vector: np.ndarray) -> str:
+        """Say in words what a contrast that is not estimable is confounded with.
+
+        A side that is a combination of another term's columns, such as a population with batches of its own, is named
+        with what it shares; otherwise the terms of the singular combination are listed.
+        """
+        ties = [tie for level in (contrast.a, contrast.b) if level for tie in self._ties(contrast.column, level)]
+        if ties:
+            return f"{'; '.join(ties)}: with that in the formula {contrast} has no value of its own"
         involved = np.abs(self._null[:, np.abs(vector @ self._null) > TOLERANCE]).max(axis=1) > TOLERANCE
-        names = [name for name, on in zip(self._all_names, involved, strict=True) if on and name != "Intercept"]
-        groups: dict[str, list[str]] = {}
-        for column, _, level in (readable(name).partition(" ") for name in names):
-            groups.setdefault(column, []).append(level)
-        listed = ", ".join(f"{column} {shorten(levels)}".strip() for column, levels in groups.items())
-        return f"the design is singular here: {listed} cannot be told apart"
+        names = [readable(name) for name, on in zip(self._all_names, involved, strict=True) if on]
+        return f"the design is singular here: {', '.join(n for n in names if n != 'Intercept')} cannot be told apart"
+
+    def _ties(self, column: str, level: str) -> list[str]:
+        """Name the terms that alone fix who is of a level."""
+        on = (self._data[column] == level).to_numpy()
+        ties = []
+        for term, place in self._spec.term_slices.items():
+            needed = [str(v) for v in self._spec.term_variables[term] if v in self._data.columns]
+            if column in needed or len(needed) != 1:
+                continue
+            columns = np.column_stack([np.ones(len(on)), self.full[:, place]])
+            basis = np.linalg.svd(columns, full_matrices=False)
+            span = basis.U[:, TOLERANCE * basis.S[0] < basis.S]
+            if np.abs(on - span @ (span.T @ on)).max() < 1e-6:
+                values = self._data.loc[on, needed[0]].astype(str).unique()
+                ties.append(f"{level} = {needed[0]} {shorten(list(values))}")
+        return ties
 
     def spans(self, columns: np.ndarray) -> bool:
         """Tell whether the given columns, shape (n, m), are combinations of the design's."""

@@ -40,7 +40,7 @@ class Question:
     standing
         Status and alias; `too-few` where a side has not enough samples.
     note
-        Why there can be no estimate, if so.
+        Why there can be no estimate, or what to know of it.
     n_batches
         Batches of both sides.
     """
@@ -92,6 +92,14 @@ def batch_codes(samples: pd.DataFrame) -> np.ndarray | None:
     return pd.factorize(samples["batch"].fillna("sample " + samples["sample_id"]), sort=True)[0]
 
 
+def _pairing(contrast: Contrast, on_a: np.ndarray, on_b: np.ndarray, design: Design, samples: pd.DataFrame) -> str:
+    """Say if donors stand on both sides although the model takes all samples for different people."""
+    both = set(samples.loc[on_a, "donor_id"]) & set(samples.loc[on_b, "donor_id"])
+    if not both or "donor_id" in design.variables:
+        return ""
+    return f"{len(both)} donors are on both sides of {contrast}: add donor_id to the formula to pair them"
+
+
 def ask(contrast: Contrast, design: Design, sites: SiteModel, samples: pd.DataFrame) -> Question:
     """Place a contrast in a design."""
     on_a, on_b = side_masks(contrast, samples)
@@ -107,7 +115,7 @@ def ask(contrast: Contrast, design: Design, sites: SiteModel, samples: pd.DataFr
     rows_a, rows_b = design.sides(contrast)
     vector = (rows_a - rows_b).mean(axis=0)
     status = standing(contrast, vector, design, sites, samples)
-    note = status.aliased_with if status.status == "not-estimable" else ""
+    note = status.aliased_with if status.status == "not-estimable" else _pairing(contrast, on_a, on_b, design, samples)
     at_a, at_b = (design.reduce(rows.T).T if contrast.a else None for rows in (rows_a, rows_b))
     return Question(contrast, on_a, on_b, design.reduce(vector), at_a, at_b, status, note, n_batches)
 
@@ -224,7 +232,7 @@ def row(setting: Setting, question: Question, name: str, model: Model, fit: Fit,
         "n_samples_b": int((question.on_b & seen).sum()) if contrast.a else None,
         "n_batches": question.n_batches,
         "n_zero": int((counts[sides] == 0).sum()),
-        "note": why or fit.message or None,
+        "note": why or "; ".join(filter(None, (question.note, fit.message))) or None,
         "_column": contrast.column,
         "_kind": contrast.kind,
     }

@@ -29,11 +29,14 @@ class Inputs:
         it is chosen later.
     has_counts
         Whether the numbers are cells and not shares.
+    warnings
+        What was decided about the tables, in sentences.
     """
 
     samples: pd.DataFrame
     wide: dict[tuple[str, str], pd.DataFrame]
     has_counts: bool
+    warnings: list[str]
 
     @property
     def annotators(self) -> list[str]:
@@ -116,6 +119,8 @@ def prepare_inputs(
             raise AidaError(f"--{role} {column}: {sources[1]} has no such column. {hint}")
         values = samples[column]
         samples[role] = values.astype(str).where(values.notna(), None)
+    _check_donors(samples, sources[1])
+    samples, warnings = _nest_batches(samples)
     wide = {}
     for key, table in long.groupby(["annotator", "denominator"], sort=False):
         pivoted = table.pivot(index="sample_id", columns="cell_type", values="value")
@@ -125,7 +130,35 @@ def prepare_inputs(
     if has_counts:
         counted = pd.concat([table.sum(axis=1) for table in wide.values()], axis=1).max(axis=1).to_numpy()
         samples["n_cells"] = samples["n_cells"].fillna(pd.Series(counted))
-    return Inputs(samples, wide, has_counts)
+    return Inputs(samples, wide, has_counts, warnings)
+
+
+def _check_donors(samples: pd.DataFrame, source: str) -> None:
+    """Refuse a donor of two sexes: a mistake that would put one person on both sides."""
+    known = samples[samples["sex"] != "unknown"]
+    sexes = known.groupby("donor_id", sort=False)["sex"].nunique()
+    if (sexes > 1).any():
+        donor = sexes.index[sexes > 1][0]
+        rows = known.index[known["donor_id"] == donor]
+        msg = (
+            f"{source}: column 'sex', rows {rows[0] + 1} and {rows[-1] + 1}: donor_id '{donor}' is both female "
+            f"and male ({(sexes > 1).sum()} such donors). Correct the sex, or give different people different ids."
+        )
+        raise AidaError(msg)
+
+
+def _nest_batches(samples: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Take batches of one name at several sites for different batches, as the numbers 1, 2, 3 of every site are."""
+    sites = samples.groupby("batch")["site"].nunique()
+    shared = sites.index[sites > 1]
+    if shared.empty:
+        return samples, []
+    nested = samples["batch"].notna() & samples["site"].notna()
+    batch = (samples["site"] + ":" + samples["batch"]).where(nested, samples["batch"])
+    text = (
+        f"batch '{shared[0]}' occurs at {sites[shared[0]]} sites ({len(shared)} such batches): SITE:BATCH is the batch."
+    )
+    return samples.assign(batch=batch), [text]
 
 
 def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame | None) -> list[Denominator]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from aida_tools.compare.adjust import adjust
 from aida_tools.compare.contrasts import Contrast, all_pairs, one_vs_rest, parse_contrast
 from aida_tools.compare.describe import controls_table, design_table, shares_table
+from aida_tools.compare.design import readable
 from aida_tools.compare.estimate import Setting, make_settings
 from aida_tools.compare.fitting import fit_all
 from aida_tools.compare.formula import ParsedFormula, parse_formula
@@ -144,6 +146,20 @@ def _estimates_table(rows: list[dict[str, Any]], cohort: str, focus: str | None)
     return table[list(ESTIMATE_COLUMNS)].astype(dict.fromkeys(whole, "Int64"))
 
 
+def _warnings(inputs: Inputs, selection: Selection, settings: list[Setting]) -> list[str]:
+    """Return in sentences what was decided without being asked."""
+    out = list(inputs.warnings)
+    out += [f"term '{term}' is left out of the formula: {why}." for term, why in selection.dropped_terms.items()]
+    aliased = dict.fromkeys(
+        readable(name) for s in settings if not s.by_batch and s.questions[0].contrast.refit is None
+        for name in s.design.aliased
+    )  # fmt: skip
+    if aliased:
+        names = ", ".join(aliased)
+        out.append(f"the design is singular: {names} follow from the other terms; what needs them is not-estimable.")
+    return out
+
+
 def _cohort(config: CohortConfig | None, title: str) -> dict[str, Any]:
     """Return what the cohort file says of itself."""
     if config is None:
@@ -233,6 +249,7 @@ def compare_tables(
         "formula_given": options.formula,
         "dropped_terms": selection.dropped_terms,
         "aliased_columns": sorted({name for s in settings if not s.by_batch for name in s.design.aliased}),
+        "warnings": _warnings(inputs, selection, settings),
         "seed": options.seed,
         "min_cells": options.min_cells,
         "robust": options.robust,
@@ -303,4 +320,6 @@ def compare(
         for name, table in tables.items():
             write_tsv(table, folder / f"{name}.tsv")
         write_json(folder / "compare.json", record)
+    for text in record["warnings"]:
+        print(f"aida-tools: {text}", file=sys.stderr)
     return tables["estimates"]

@@ -94,7 +94,7 @@ def standing(
     """
     on_a, on_b = side_masks(contrast, samples)
     if not design.estimable(vector):
-        return Standing("not-estimable", design.why_not(vector))
+        return Standing("not-estimable", design.why_not(contrast, vector))
     involved = samples.loc[on_a | on_b, "site"]
     one_site = involved.notna().all() and involved.nunique() == 1
     if one_site or sites.inside_sites(vector):
