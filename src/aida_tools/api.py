@@ -37,8 +37,9 @@ def cells_table(data: AnnData | pd.DataFrame, cohort: CohortConfig, *, populatio
 
     Returns
     -------
-    One row a cell, in the order of the data: `cell_id, sample_id, donor_id, population, site, batch, library, sex, age,
-    is_control, author_label, cell_type_id` and the covariates. What looks wrong but need not be is a `UserWarning`.
+    One row a cell in the order of the data, with `cell_id, sample_id, donor_id, population, site, batch, library, sex,
+    age, is_control, author_label, cell_type_id` and the covariates. What looks wrong, but need not be, is a
+    `UserWarning`.
 
     Raises
     ------
@@ -242,5 +243,6 @@ def compare_populations(
         counts, samples, options=Options(**values), denominators=denominators, cohort=cohort
     )
     record["focus"] = record["focus"] or str(tables["shares"]["cell_type"].iloc[0])
-    extra = {"samples": tables.pop("samples")}
-    return Results(**tables, options=record, extra=extra)
+    own = {f.name for f in fields(Results)}
+    extra = {name: table for name, table in tables.items() if name not in own}
+    return Results(**{name: table for name, table in tables.items() if name in own}, options=record, extra=extra)

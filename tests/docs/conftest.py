@@ -40,6 +40,7 @@ def small_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = [results / "counts" / f"{name}.tsv" for name in ("counts", "samples", "denominators")]
     aida_tools(
         "compare", *tables[:2], "--denominators", tables[2], "--cohort", cohort, "--min-cells", 40, "--one-vs-rest",
+        "--model", "betabinomial-mixed", "--model", "quasibinomial", "--model", "log10-ols",
         "--exclude-population", "Indian", "--primary-denominator", "CD4_T", "--out", results / "compare",
     )  # fmt: skip
     return results
