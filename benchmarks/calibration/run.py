@@ -17,7 +17,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -28,15 +27,16 @@ import simulate
 from tqdm import tqdm
 
 from aida_tools.compare.contrasts import parse_contrast
-from aida_tools.compare.estimate import make_settings, row
-from aida_tools.compare.formula import parse_formula
+from aida_tools.compare.design import Design, build_design
+from aida_tools.compare.fit import Data, Estimate
+from aida_tools.compare.formula import ParsedFormula, parse_formula
 from aida_tools.compare.models import MODELS
-from aida_tools.compare.prepare import Denominator
 
 HERE = Path(__file__).parent
 CHUNK = 50
 FORMULA = "~ population + age + sex"
-COLUMNS = ["model", "contrast", "truth", "status", "estimate", "std_error", "df"]
+COLUMNS = ["model", "contrast", "truth", "estimate", "std_error", "df"]
+NOTHING = Estimate(np.nan, np.nan, np.nan)
 #: Empirical Bayes over types, and ratios to the other types.
 LOOK_AT_ALL = ("propeller", "clr")
 SCENARIOS = [*simulate.SCENARIOS, planted.NAME]
@@ -50,35 +50,45 @@ def draw(scenario: str, number: int) -> simulate.Cohort:
     return simulate.draw(simulate.SCENARIOS[scenario], rng)
 
 
+#: Contrast and columns of the design -> weights; they are the same for every cohort of a scenario.
+_WEIGHTS: dict[tuple[str, ...], np.ndarray] = {}
+
+
+def contrast_weights(text: str, design: Design, formula: ParsedFormula, samples: pd.DataFrame) -> np.ndarray:
+    """Return a contrast as weights on all columns of a design."""
+    key = (text, *design.names, *design.aliased)
+    if key not in _WEIGHTS:
+        _WEIGHTS[key] = design.vector(parse_contrast(text, formula, samples))
+    return _WEIGHTS[key]
+
+
 def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
     """Estimate the contrasts whose truth is known with each of the models.
 
     Returns
     -------
-    One row a model and contrast: `model, contrast, truth, status, estimate, std_error, df`; the last three are missing
-    where the contrast cannot be estimated or the fit failed.
+    One row a model and contrast: `model, contrast, truth, estimate, std_error, df`; the last three are missing where
+    the contrast is not estimable or the fit failed.
     """
     formula = parse_formula(FORMULA, cohort.samples.columns)
-    asked = dict.fromkeys(text.partition(" | ")[0] for text in cohort.truth)
-    contrasts = [parse_contrast(text, formula, cohort.samples) for text in asked]
-    names = ["focus", *(f"other {k}" for k in range(1, cohort.counts.shape[1]))]
-    every = Denominator("drawn", "all", names, cohort.counts.astype(float), cohort.totals.astype(float))
-    focus = replace(every, types=names[:1], counts=every.counts[:, :1])
+    groups = pd.factorize(cohort.samples["batch"])[0]
+    asked = list(dict.fromkeys(text.partition(" | ")[0] for text in cohort.truth))
     rows = []
     for by_batch in sorted({MODELS[name].by_batch for name in models}):
-        # No contrast is one-vs-rest, so all are of one design.
-        (setting,) = make_settings(every, cohort.samples, formula, contrasts, by_batch=by_batch)
+        here = formula.plus("batch") if by_batch else formula
+        design = build_design(here, cohort.samples)
+        vectors = {text: contrast_weights(text, design, here, cohort.samples) for text in asked}
         for name in models:
-            model = MODELS[name]
-            if model.by_batch != by_batch:
+            if MODELS[name].by_batch != by_batch:
                 continue
             # Some models look at all types of the denominator, the others at one at a time.
-            here = setting if name.startswith(LOOK_AT_ALL) else replace(setting, denominator=focus)
-            fit = model.fit(here.data(robust=True))[0]
-            found = {str(q.contrast): row(here, q, name, model, fit, 0) for q in here.questions}
-            for text, truth in cohort.truth.items():
-                numbers = {k: found[text.partition(" | ")[0]].get(k) for k in COLUMNS[3:]}
-                rows.append({"model": name, "contrast": text, "truth": truth, **numbers})
+            counts = cohort.counts if name.startswith(LOOK_AT_ALL) else cohort.counts[:, :1]
+            fit = MODELS[name].fit(Data(counts, cohort.totals, design.matrix, groups))[0]
+            found = {
+                text: fit.contrast(design.reduce(vector)) if fit.converged and design.estimable(vector) else NOTHING
+                for text, vector in vectors.items()
+            }
+            rows += [(name, text, truth, *found[text.partition(" | ")[0]]) for text, truth in cohort.truth.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -92,6 +92,9 @@ def test_the_other_way_is_said() -> None:
 def test_a_supported_claim_between_sites_says_what_it_cannot_tell() -> None:
     text = sentence([made(-0.5, status="between-site")], "lower", 0.001)
     assert "cannot tell the two apart" in text
+    # The site SD t at which 0.5 is just 2.02 standard errors: 0.1^2 + 2 t^2 = (0.5 / 2.02)^2.
+    sd = np.sqrt(((0.5 / stats.t.ppf(0.975, 40)) ** 2 - 0.01) / 2)
+    assert f"standard deviation of {sd:.2f} on" in text
     assert "cannot tell" not in sentence([made(-0.5)], "lower", 0.001)
     alias = sentence([made(-0.5, aliased_with="no batch holds both A and B")], "lower", 0.001)
     assert "But no batch holds both A and B." in alias

@@ -27,9 +27,9 @@ from aida_tools.claims.verdict import (
     weakest,
 )
 from aida_tools.compare.adjust import false_discovery_rate
-from aida_tools.figures.results import Results, load_results
+from aida_tools.figures.results import Results
 from aida_tools.files import staged
-from aida_tools.power.refit import model_name
+from aida_tools.power.refit import load, model_name
 from aida_tools.tables import write_tsv
 
 COLUMNS = [
@@ -177,7 +177,7 @@ def check_claims(compare_dir: Path, claims_path: Path, out: Path) -> None:
         For input that cannot be used; nothing is written then. A claim that the comparison cannot test is a row.
     """
     claims = load_claims(claims_path)
-    results = load_results(compare_dir)
+    results = load(compare_dir)
     table, contrasts = examine(results, claims)
     model = model_name(results)
     inputs = [claims_path, *(compare_dir / name for name in ("estimates.tsv", "shares.tsv", "compare.json"))]

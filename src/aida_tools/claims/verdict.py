@@ -15,6 +15,7 @@ from scipy import stats
 from aida_tools.claims.model import Direction
 from aida_tools.compare.contrasts import REST
 from aida_tools.power.closed_form import minimal_detectable
+from aida_tools.robustness.bound import site_bound
 
 ALPHA = 0.05
 SUPPORTED = "supported"
@@ -176,7 +177,7 @@ def sentence(
     several = len(evidence) > 1
     if q <= ALPHA:
         lead = f"All {len(evidence)} contrasts show it; the weakest is {least}." if several else f"{least}."
-        text = f"{lead[0].upper()}{lead[1:]} Corrected p = {q:.2g}."
+        text = f"{lead[0].upper()}{lead[1:]} Corrected p = {q:.2g}.{_bound(least, direction)}"
     else:
         count = f"{len(shown) or 'None'} of {len(evidence)} contrasts show{'' if len(shown) > 1 else 's'} it"
         lead = f"{count}; the weakest is {least}." if several else f"{least}."
@@ -189,6 +190,18 @@ def sentence(
         text = f"{lead[0].upper()}{lead[1:]} {why}"
     batches = next((f" But {e.aliased_with}." for e in evidence if e.status == "within-site" and e.aliased_with), "")
     return text + batches + _sites(evidence)
+
+
+def _bound(e: Evidence, direction: Direction) -> str:
+    """Say how far two sites would have to differ to explain a difference between populations of one site each."""
+    pair = e.contrast.startswith("population: ") and not e.contrast.endswith(REST)
+    if e.status != "between-site" or direction == "similar" or not pair:
+        return ""
+    sd = site_bound(e.estimate, e.std_error, e.df, spread=2.0)
+    return (
+        f" Sites that differ with a standard deviation of {sd:.2f} on the log-odds scale would be enough for this "
+        "interval to include no difference."
+    )
 
 
 def _sites(evidence: Sequence[Evidence]) -> str:

@@ -103,7 +103,7 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     for (annotator, denominator), part in rows.groupby(["annotator", "denominator"], sort=False):
         samples, counts = included(results, str(annotator), str(denominator))
         known = [text for text in part["contrast"].unique() if text.partition(":")[0] in formula.variables]
-        contrasts = [parse_contrast(text, formula, results.shares) for text in known]
+        contrasts = [parse_contrast(text, formula, results.extra["samples"]) for text in known]
         placed += [s for s in settings(results, samples, counts, contrasts) if s.answerable]
     on = [*KEYS, "contrast"]
     expectations = pd.concat([expected(s) for s in placed]) if placed else pd.DataFrame(columns=[*on, *SPREADS])
@@ -113,7 +113,7 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     table.loc[done & table["status"].eq("between-site"), "note"] = "holds only as far as the sites do not differ"
     table.loc[done & ~table["contrast"].str.contains(":"), "note"] = "for one unit (one year of age)"
     if absent:
-        table["spread_note"] = table["spread_note"].fillna(f"measured without {', '.join(absent)}: not in shares.tsv")
+        table["spread_note"] = table["spread_note"].fillna(f"measured without {', '.join(absent)}: not in samples.tsv")
     df = table["df"].where(table["df"] > 0)
     table["mdor"] = np.exp(minimal_detectable(table["std_error"], df, power=power))
     table["mdor_spread"] = np.exp(minimal_detectable(table["std_error_spread"].astype(float), df, power=power))

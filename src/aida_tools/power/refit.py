@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ from aida_tools.compare.contrasts import Contrast
 from aida_tools.compare.estimate import Setting, make_settings
 from aida_tools.compare.formula import ParsedFormula, parse_formula
 from aida_tools.compare.models import MODELS
-from aida_tools.compare.prepare import DESCRIBING, Denominator
-from aida_tools.figures.results import Results
+from aida_tools.compare.prepare import Denominator
+from aida_tools.figures.results import Results, load_results
+from aida_tools.tables import read_samples
 
 
 def model_name(results: Results) -> str:
@@ -22,11 +24,20 @@ def model_name(results: Results) -> str:
     return next((m for m in models if m in MODELS and MODELS[m].link == "logit"), next(iter(MODELS)))
 
 
+def load(folder: Path) -> Results:
+    """Read the folder that `aida-tools compare` wrote, with the covariates of its samples under `extra["samples"]`."""
+    results = load_results(folder)
+    path = folder / "samples.tsv"
+    shares = results.shares
+    results.extra["samples"] = read_samples(path) if path.is_file() else shares.drop_duplicates("sample_id")
+    return results
+
+
 def model_formula(results: Results) -> tuple[ParsedFormula, list[str]]:
-    """Return the formula of the comparison as far as `shares.tsv` has its columns, and the columns it lacks."""
+    """Return the formula of the comparison as far as the samples have its columns, and the columns they lack."""
     text = str(results.options.get("formula", "~ population + age + sex"))
     needed = sorted(Formula(text).required_variables)
-    absent = [c for c in needed if c not in results.shares.columns]
+    absent = [c for c in needed if c not in results.extra["samples"].columns]
     return parse_formula(text, needed).without(absent), absent
 
 
@@ -35,15 +46,15 @@ def included(results: Results, annotator: str, denominator: str) -> tuple[pd.Dat
 
     Returns
     -------
-    One row a sample, with the columns of `DESCRIBING`; and the counts of every type, empty if there are none.
+    One row a sample, and the counts of every type in them; both empty if there are none.
     """
     shares = results.shares
     rows = shares[(shares["annotator"] == annotator) & (shares["denominator"] == denominator) & shares["included"]]
-    samples = rows.drop_duplicates("sample_id").reset_index(drop=True)
+    totals = rows.drop_duplicates("sample_id").set_index("sample_id")["total"]
     types = list(dict.fromkeys(rows["cell_type"]))
-    wide = rows.pivot(index="sample_id", columns="cell_type", values="n").reindex(samples["sample_id"])[types]
-    counts = Denominator(annotator, denominator, types, wide.to_numpy(float), samples["total"].to_numpy(float))
-    return samples[list(DESCRIBING)], counts
+    wide = rows.pivot(index="sample_id", columns="cell_type", values="n").reindex(totals.index)[types]
+    samples = results.extra["samples"].set_index("sample_id", drop=False).loc[totals.index].reset_index(drop=True)
+    return samples, Denominator(annotator, denominator, types, wide.to_numpy(float), totals.to_numpy(float))
 
 
 def unite(denominator: Denominator, sets: Mapping[str, Iterable[str]]) -> Denominator:

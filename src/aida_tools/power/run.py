@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.errors import AidaError
-from aida_tools.figures.results import Results, load_results
+from aida_tools.figures.results import Results
 from aida_tools.files import staged
 from aida_tools.power.closed_form import ALPHA, POWER, Spread, false_positive_rate, minimal_detectable, power_of
 from aida_tools.power.detect import detectable
 from aida_tools.power.plan import Plan, between_site_error, parse_plan, within_site_error
+from aida_tools.power.refit import load
 from aida_tools.tables import write_tsv
 
 #: Standard deviations between sites that a plan is tried with; no data of one site a population can measure it.
@@ -131,7 +132,7 @@ def plan_power(
         For a folder or a plan that cannot be used; nothing is written then.
     """
     asked = [parse_plan(text) for text in plans]
-    results = load_results(compare_dir)
+    results = load(compare_dir)
     table = detectable(results, power=power)
     annotator, denominator, focus = (str(results.options[k]) for k in ("annotator", "denominator", "focus"))
     ours = table[
