@@ -103,7 +103,11 @@ def read_gate(path: Path) -> Gate:
 
 
 def treg_log_odds(
-    seen: NDArray[np.bool_], total: NDArray[np.int64], rate_in: NDArray[np.float64], rate_out: NDArray[np.float64]
+    seen: NDArray[np.bool_],
+    total: NDArray[np.int64],
+    rate_in: NDArray[np.float64],
+    rate_out: NDArray[np.float64],
+    prior: float = PRIOR,
 ) -> NDArray[np.float64]:
     """Compute the log odds of Treg against other CD4 T cell from which markers were seen.
 
@@ -115,6 +119,8 @@ def treg_log_odds(
         Total count of each cell, array of shape (n_cells,).
     rate_in, rate_out
         Counts per 10,000 expected in Tregs and in others, arrays of shape (n_markers,), above 0.
+    prior
+        Share of Tregs expected before looking.
 
     Returns
     -------
@@ -123,7 +129,7 @@ def treg_log_odds(
     depth = np.maximum(total, 1)[:, None] / 1e4
     ratio = np.log(np.expm1(-rate_in * depth) / np.expm1(-rate_out * depth))
     evidence = np.where(seen, ratio, -(rate_in - rate_out) * depth).sum(axis=1)
-    return np.log(PRIOR / (1 - PRIOR)) + np.where(total > 0, evidence, 0.0)
+    return np.log(prior / (1 - prior)) + np.where(total > 0, evidence, 0.0)
 
 
 @dataclass(frozen=True)
