@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from aida_tools.compare.run import Options, compare
 from aida_tools.tables import write_tsv
@@ -50,7 +51,7 @@ def make_cohort(
                 rows.append(
                     {
                         "sample_id": f"{donor}|{batch}|{d}", "donor_id": donor, "population": population, "site": site,
-                        "batch": batch, "sex": ("female", "male")[int(rng.integers(2))],
+                        "batch": batch, "sex": ("female", "male")[int(rng.integers(2)) or control],
                         "age": float(rng.integers(20, 70)), "is_control": control, "n_cells": n,
                         "bmi": None if site == "KR" else round(float(rng.normal(23, 3)), 1),
                         "introns": str(b >= n_batches // 2),
@@ -75,6 +76,13 @@ def compare_cohort(folder: Path, samples: pd.DataFrame, counts: pd.DataFrame, **
     }  # fmt: skip
     compare(folder / "counts.tsv", folder / "samples.tsv", folder / "compare", options=Options(**(given | options)))  # type: ignore[arg-type]
     return folder / "compare"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the command: the matrices are small, and threads of the linear algebra library only wait."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

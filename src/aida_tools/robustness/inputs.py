@@ -15,8 +15,9 @@ import pandera.pandas as pa
 from aida_tools.compare.contrasts import Contrast, parse_contrast
 from aida_tools.compare.formula import ParsedFormula, parse_formula
 from aida_tools.compare.models import MODELS
-from aida_tools.compare.prepare import Denominator
+from aida_tools.compare.prepare import Denominator, Selection, select_samples
 from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.robustness.scale import on_log_odds
 from aida_tools.tables import check, read_estimates, read_samples, read_tsv
 
 FILES = ("compare.json", "samples.tsv", "shares.tsv", "estimates.tsv")
@@ -43,7 +44,8 @@ class Compared:
     denominators
         (annotator, denominator) -> counts of the n samples.
     estimates
-        Rows of the focus type under the primary annotator, denominator and model whose contrast is of populations.
+        Rows of the focus type under the primary annotator, denominator and model whose contrast is of populations, as
+        log odds ratios.
     """
 
     options: dict[str, Any]
@@ -60,6 +62,13 @@ class Compared:
     def contrasts(self) -> list[Contrast]:
         """The contrasts of `estimates`, in their order."""
         return [parse_contrast(text, self.formula, self.samples) for text in self.estimates["contrast"]]
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The samples that the primary models used."""
+        left_out = tuple(self.options["exclude_populations"])
+        min_cells = self.options["min_cells"]
+        return select_samples(self.samples, self.formula, min_cells=min_cells, exclude_populations=left_out)
 
     @property
     def primary(self) -> Denominator:
@@ -143,4 +152,5 @@ def load(folder: Path) -> Compared:
     if not rows.any():
         msg = f"{folder / 'estimates.tsv'}: no contrast of populations for '{options['focus']}': nothing to question."
         raise AidaError(msg)
-    return Compared(options, samples, denominators, estimates[rows].reset_index(drop=True))
+    converted = pd.DataFrame([on_log_odds(r) for r in estimates[rows].to_dict("records")], columns=estimates.columns)
+    return Compared(options, samples, denominators, converted)

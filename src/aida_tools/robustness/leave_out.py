@@ -16,7 +16,7 @@ import pandas as pd
 
 from aida_tools.compare.contrasts import REST, Contrast
 from aida_tools.robustness.inputs import Compared
-from aida_tools.robustness.refit import refit, select
+from aida_tools.robustness.refit import refit
 
 COLUMNS = (
     "unit", "left_out", "contrast", "status", "estimate", "std_error", "df", "ci_low", "ci_high", "p_value", "change",
@@ -24,9 +24,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def _tasks(compared: Compared, used: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray, list[Contrast]]]:
+def _tasks(compared: Compared) -> Iterator[tuple[str, str, np.ndarray, list[Contrast]]]:
     """Yield unit, name, remaining samples and contrasts of each refit."""
     everything = np.ones(len(compared.samples), bool)
+    used = compared.selection.samples
     yield "none", "", everything, compared.contrasts
     for unit in ("batch", "site"):
         names = sorted(used[unit].dropna().unique())
@@ -47,11 +48,7 @@ def leave_out_table(compared: Compared, *, threads: int = 1) -> pd.DataFrame:
     threads
         How many refits run at a time.
     """
-    everything = np.ones(len(compared.samples), bool)
-    selection = select(compared, everything, compared.formula, compared.options["min_cells"])
-    if selection is None:
-        return pd.DataFrame(columns=list(COLUMNS))
-    tasks = list(_tasks(compared, selection.samples))
+    tasks = list(_tasks(compared))
     with ThreadPoolExecutor(threads) as pool:
         answers = list(pool.map(lambda task: refit(compared, task[2], task[3]), tasks))
     rows: list[dict[str, Any]] = []

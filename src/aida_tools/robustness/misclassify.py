@@ -21,6 +21,11 @@ def true_share(apparent: ArrayLike, sensitivity: ArrayLike, specificity: ArrayLi
     """Return the true share behind a seen one (any shapes); not a number where none between 0 and 1 could be seen so.
 
     The labels must be better than chance: sensitivity + specificity > 1.
+
+    Examples
+    --------
+    >>> round(float(true_share(apparent_share(0.05, 0.75, 0.999), 0.75, 0.999)), 3)
+    0.05
     """
     informative = np.asarray(sensitivity, float) + np.asarray(specificity, float) - 1
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -42,6 +42,8 @@ class Null(NamedTuple):
         How many different permutations there are.
     exact
         Whether all of them were made.
+    df
+        Residual degrees of freedom of the statistic.
     """
 
     statistic: float
@@ -51,6 +53,7 @@ class Null(NamedTuple):
     p_min: float
     n_distinct: int
     exact: bool
+    df: float
 
 
 def count_arrangements(labels: np.ndarray, blocks: np.ndarray) -> int:
@@ -170,4 +173,4 @@ def permutation_test(
     p_value = beyond / len(permuted) if exact else (1 + beyond) / (1 + len(permuted))
     p_min = float((extreme >= extreme.max() - _ROUNDING).mean()) if exact else 1 / (1 + len(permuted))
     n_distinct = count_arrangements(labels, blocks)
-    return Null(float(observed[0]), float(coef[0]), permuted, p_value, p_min, n_distinct, exact)
+    return Null(float(observed[0]), float(coef[0]), permuted, p_value, p_min, n_distinct, exact, df)

@@ -16,6 +16,7 @@ from aida_tools.compare.formula import ParsedFormula
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.prepare import Denominator, Selection, select_samples
 from aida_tools.robustness.inputs import Compared
+from aida_tools.robustness.scale import on_log_odds
 
 #: Models that fit each cell type by itself; any other is given all types of the denominator.
 _ONE_TYPE = {
@@ -80,7 +81,7 @@ def refit(compared: Compared, mask: np.ndarray, contrasts: list[Contrast]) -> li
 
     Returns
     -------
-    A row for each contrast, in their order.
+    A row for each contrast, in their order, as log odds ratios.
     """
     options = compared.options
     selection = select(compared, mask, compared.formula, options["min_cells"])
@@ -92,5 +93,5 @@ def refit(compared: Compared, mask: np.ndarray, contrasts: list[Contrast]) -> li
     by_batch = MODELS[options["model"]].by_batch
     settings = make_settings(counts, selection.samples, selection.formula, contrasts, by_batch=by_batch)
     rows = fit_rows(settings, options["focus"], options["model"], robust=options["robust"])
-    by_contrast = {r["contrast"]: r for r in rows}
+    by_contrast = {r["contrast"]: on_log_odds(r) for r in rows}
     return [by_contrast[str(c)] for c in contrasts]

@@ -22,10 +22,9 @@ import pandas as pd
 from scipy import special, stats
 
 from aida_tools.compare.contrasts import Contrast
-from aida_tools.compare.design import build_design, dummy_samples, independent_columns
+from aida_tools.compare.design import Design, build_design, dummy_samples, independent_columns
 from aida_tools.compare.estimate import batch_codes
 from aida_tools.compare.fit import Estimate
-from aida_tools.compare.prepare import Selection
 from aida_tools.robustness import reml
 from aida_tools.robustness.bound import share_shift, site_bound, site_weights
 from aida_tools.robustness.controls import (
@@ -38,7 +37,7 @@ from aida_tools.robustness.controls import (
     site_spread,
 )
 from aida_tools.robustness.inputs import Compared
-from aida_tools.robustness.refit import select, selected
+from aida_tools.robustness.refit import selected
 
 BOUND_COLUMNS = (
     "contrast", "status", "aliased_with", "estimate", "std_error", "df", "ci_low", "ci_high", "share_a", "share_b",
@@ -60,16 +59,11 @@ class Sites:
     """The samples of the primary comparison and its controls, placed at their sites."""
 
     def __init__(self, compared: Compared) -> None:
-        self.compared = compared
-        everything = np.ones(len(compared.samples), bool)
-        chosen = select(compared, everything, compared.formula, compared.options["min_cells"])
-        self.selection: Selection | None = chosen
-        self.names: list[str] = []
-        if chosen is None:
-            return
-        counts = selected(compared.primary, compared.samples, chosen)
+        self.selection = compared.selection
+        self._fits: dict[tuple[str, str] | None, tuple[Design, reml.Components | None]] = {}
+        counts = selected(compared.primary, compared.samples, self.selection)
         some = counts.totals > 0
-        self.samples = chosen.samples[some].reset_index(drop=True)
+        self.samples = self.selection.samples[some].reset_index(drop=True)
         self.counts = counts.counts[some, counts.types.index(compared.options["focus"])]
         self.totals = counts.totals[some]
         self.names = sorted(self.samples["site"].dropna().unique())
@@ -82,26 +76,30 @@ class Sites:
         alone = np.arange(len(samples))
         return [alone] if batches is None or len(np.unique(batches)) == len(samples) else [batches, alone]
 
+    def _fit(self, refit: tuple[str, str] | None) -> tuple[Design, reml.Components | None]:
+        """Return the design of pairs (None) or of one level against the rest, and the fit its weights come from."""
+        if refit not in self._fits:
+            frame = self.samples if refit is None else dummy_samples(self.samples, *refit)
+            design = build_design(self.selection.formula, frame)
+            response, variance = reml.empirical_logits(self.counts, self.totals)
+            some = design.matrix.shape[1] < len(frame)
+            found = reml.fit(response, variance, design.matrix, self.groups(frame)) if some else None
+            self._fits[refit] = design, found
+        return self._fits[refit]
+
     def weights(self, contrast: Contrast) -> np.ndarray | None:
         """Return what a shift of each site does to a contrast, shape (s,); None if it is not estimable."""
-        if self.selection is None:
+        levels = self.samples["population"].unique()
+        if contrast.a not in levels or (contrast.refit is None and contrast.b not in levels):
             return None
-        frame = self.samples if contrast.refit is None else dummy_samples(self.samples, *contrast.refit)
-        levels = set(frame[contrast.column])
-        if contrast.a not in levels or contrast.b not in levels:
-            return None
-        design = build_design(self.selection.formula, frame)
+        design, found = self._fit(contrast.refit)
         vector = design.vector(contrast)
-        if not design.estimable(vector) or design.matrix.shape[1] >= len(frame):
+        if found is None or not design.estimable(vector):
             return None
-        response, variance = reml.empirical_logits(self.counts, self.totals)
-        found = reml.fit(response, variance, design.matrix, self.groups(frame))
         return site_weights(found, design.reduce(vector), self.columns)
 
     def batch_sd(self) -> tuple[float, float, float] | str:
         """Return the standard deviation of batches inside sites and its 95 % limits, or why there is none."""
-        if self.selection is None:
-            return "no sample is left"
         groups = self.groups(self.samples)
         if len(groups) < 2:
             return "no batch holds several samples"

@@ -1,0 +1,182 @@
+"""Permutation tests against refits, brute force, and the uniform distribution of honest p-values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from aida_tools.robustness import reml
+from aida_tools.robustness.inputs import load
+from aida_tools.robustness.permutations import permutation_tables
+from aida_tools.robustness.permute import Null, arrangements, count_arrangements, permutation_test, t_statistics
+
+from .conftest import SITES, compare_cohort, make_cohort
+
+
+def draw(rng: np.random.Generator, *, batches: int = 6, donors: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Responses with batches, a design with age, and the batch of each donor."""
+    codes = np.repeat(np.arange(batches), donors)
+    x = np.column_stack([np.ones(len(codes)), rng.normal(0, 1, len(codes))])
+    y = x @ [1.0, 0.3] + rng.normal(0, 0.2, batches)[codes] + rng.normal(0, 0.4, len(codes))
+    return y, x, codes
+
+
+def test_the_statistic_is_the_refit_by_least_squares() -> None:
+    rng = np.random.default_rng(1)
+    y, x, _ = draw(rng)
+    n, p = x.shape
+    labels = (rng.random((5, n)) < 0.5).astype(float)
+    found = reml.fit(y, np.ones(n), x, [])
+    weighted = found.project(y)
+    t, coef = t_statistics(labels, weighted, found.project(np.eye(n)), float(y @ weighted), n - p - 1)
+    for k in range(5):
+        want = sm.OLS(y, np.column_stack([x, labels[k]])).fit()
+        assert t[k] == pytest.approx(want.tvalues[-1], rel=1e-8)
+        assert coef[k] == pytest.approx(want.params[-1], rel=1e-8)
+
+
+def test_the_statistic_is_the_refit_by_generalised_least_squares_when_batches_are_the_units() -> None:
+    rng = np.random.default_rng(2)
+    y, x, codes = draw(rng)
+    n, p = x.shape
+    variance = rng.uniform(0.05, 0.2, n)
+    found = reml.fit(y, variance, x, [codes, np.arange(n)])
+    same = codes[:, None] == codes
+    covariance = np.diag(variance + found.sd[1] ** 2) + found.sd[0] ** 2 * same
+    units = (codes[:, None] == np.arange(6)).astype(float)
+    weighted = found.project(y)
+    labels = np.array([[1.0, 1, 0, 0, 1, 0], [0, 0, 0, 1, 1, 1]])
+    score, information = units.T @ weighted, units.T @ found.project(units)
+    t, coef = t_statistics(labels, score, information, float(y @ weighted), n - p - 1)
+    for k in range(2):
+        want = sm.GLS(y, np.column_stack([x, units @ labels[k]]), sigma=covariance).fit()
+        assert t[k] == pytest.approx(want.tvalues[-1], rel=1e-6)
+        assert coef[k] == pytest.approx(want.params[-1], rel=1e-6)
+
+
+def plain(labels: np.ndarray, y: np.ndarray, blocks: np.ndarray, m: int, seed: int = 1) -> Null:
+    """Permute samples, adjusting for nothing but the mean."""
+    n = len(y)
+    found = reml.fit(y, np.ones(n), np.ones((n, 1)), [])
+    weighted = found.project(y)
+    information = found.project(np.eye(n))
+    rng = np.random.default_rng(seed)
+    total = float(y @ weighted)
+    return permutation_test(labels, blocks, weighted, information, total=total, df=n - 2.0, permutations=m, rng=rng)
+
+
+def test_few_permutations_are_all_made_and_the_smallest_p_value_is_said() -> None:
+    y = np.array([5.0, 6.0, 1.0, 2.0, 1.5, 2.5])
+    labels = np.array([True, True, False, False, False, False])
+    null = plain(labels, y, np.zeros(6, int), 10_000)
+    means = [abs(y[list(c)].mean() - np.delete(y, c).mean()) for c in itertools.combinations(range(6), 2)]
+    assert null.exact
+    assert null.n_distinct == len(null.permuted) == 15
+    assert null.p_value == pytest.approx(np.mean(np.array(means) >= means[0] - 1e-9)) == pytest.approx(1 / 15)
+    assert null.p_min == pytest.approx(1 / 15)
+
+
+def test_equal_halves_cannot_beat_two_of_all() -> None:
+    null = plain(np.arange(8) < 4, np.arange(8.0), np.zeros(8, int), 10_000)
+    assert null.n_distinct == 70
+    assert null.p_min == pytest.approx(2 / 70)
+
+
+def test_random_permutations_count_the_observed_one() -> None:
+    y = np.concatenate([np.full(15, 10.0), np.zeros(15)]) + np.random.default_rng(3).normal(0, 0.1, 30)
+    null = plain(np.arange(30) < 15, y, np.zeros(30, int), 499)
+    assert not null.exact
+    assert null.p_value == pytest.approx(1 / 500)
+    assert null.n_distinct == math.comb(30, 15)
+
+
+def test_blocks_keep_their_labels() -> None:
+    labels = np.array([True, False, False, True, True, False, False])
+    blocks = np.array([0, 0, 0, 1, 1, 1, 1])
+    assert count_arrangements(labels, blocks) == math.comb(3, 1) * math.comb(4, 2)
+    exact, chunks = arrangements(labels, blocks, 100, np.random.default_rng(1))
+    every = np.vstack(list(chunks))
+    assert exact
+    assert len({tuple(row) for row in every}) == 18
+    _, chunks = arrangements(labels, blocks, 17, np.random.default_rng(1))
+    for drawn in (every, np.vstack(list(chunks))):
+        np.testing.assert_array_equal(drawn[:, :3].sum(axis=1), 1)
+        np.testing.assert_array_equal(drawn[:, 3:].sum(axis=1), 2)
+
+
+def test_labels_of_one_kind_have_no_statistic() -> None:
+    t, coef = t_statistics(np.ones((1, 3)), np.zeros(3), np.eye(3) - 1 / 3, 1.0, 1)
+    assert t[0] == coef[0] == 0
+
+
+def test_the_batch_test_is_honest_where_least_squares_is_not() -> None:
+    """400 null cohorts with batches of SD 0.2: the batch permutation rejects 5 %, t by least squares far more."""
+    rng = np.random.default_rng(4)
+    on_a = np.arange(10) < 4
+    rejected, naive = 0, 0
+    for _ in range(400):
+        y, x, codes = draw(rng, batches=10)
+        n, p = x.shape
+        found = reml.fit(y, np.ones(n), x, [])
+        units = (codes[:, None] == np.arange(10)).astype(float)
+        weighted = found.project(y)
+        null = permutation_test(
+            on_a, np.zeros(10, int), units.T @ weighted, units.T @ found.project(units),
+            total=float(y @ weighted), df=n - p - 1.0, permutations=500, rng=rng,
+        )  # fmt: skip
+        assert null.exact  # 210 arrangements.
+        rejected += null.p_value <= 0.05
+        naive += abs(null.statistic) > stats.t.ppf(0.975, n - p - 1)
+    # Within three standard errors of 5 % of 400 (13); least squares rejects at least twice as often.
+    assert 7 <= rejected <= 33
+    assert naive > 2 * 20
+
+
+def test_tables_of_a_cohort(compared_folder: Path) -> None:
+    compared = load(compared_folder)
+    tables = permutation_tables(compared, permutations=2000, seed=1)
+    table = tables["permutation"].set_index(["contrast", "test"])
+    between = table.loc[("population: Japanese - Korean", "mixed-logit")]
+    assert between["scheme"] == "batches between sites"
+    assert between["exact"]
+    assert between["n_permutations"] == math.comb(8, 4)
+    assert between["p_value"] == pytest.approx(2 / 70)  # Planted, and as small as 4 against 4 batches can show.
+    within = table.loc[("population: SG_Chinese - SG_Malay", "mixed-logit")]
+    assert within["scheme"] == "donors within batches"
+    assert within["p_value"] < 0.01
+    mixed = table.loc[("population: SG_Malay - rest", "mixed-logit")]
+    assert mixed["status"] == "not-permutable"
+    assert "neither batches nor donors" in mixed["note"]
+    null = tables["permutation_null"]
+    n = null[(null["contrast"] == "population: SG_Chinese - SG_Malay") & (null["test"] == "ols-log10")]["n"].sum()
+    assert n == 2000
+
+
+def test_the_same_seed_gives_the_same_table(compared_folder: Path) -> None:
+    compared = load(compared_folder)
+    first, again = (permutation_tables(compared, permutations=300, seed=5)["permutation"] for _ in range(2))
+    assert first.equals(again)
+
+
+def test_a_batch_a_side_cannot_be_permuted_to_five_percent(tmp_path: Path) -> None:
+    sites = {"KR": (1, ("Korean",)), "JP": (1, ("Japanese",))}
+    samples, counts = make_cohort(4, sites=sites, donors=20)
+    compared = load(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
+    row = permutation_tables(compared, permutations=100, seed=1)["permutation"].iloc[0]
+    assert row["n_permutations"] == 2
+    assert row["p_value"] == row["p_min"] == 1
+    assert "no labels could give p below 1" in row["note"]
+
+
+def test_without_batches_donors_are_the_units(tmp_path: Path) -> None:
+    samples, counts = make_cohort(3, sites={"SG": SITES["SG"]}, controls=0)
+    folder = compare_cohort(tmp_path, samples.assign(batch=None), counts, models=("quasibinomial",))
+    row = permutation_tables(load(folder), permutations=200, seed=1)["permutation"].iloc[0]
+    assert row["n_units_a"] + row["n_units_b"] == 72
+    assert row["n_permutations"] == 200
