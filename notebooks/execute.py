@@ -6,9 +6,12 @@ It reads the results in the folder AIDA_RESULTS, by default results/sample.
 import sys
 from pathlib import Path
 
-import jupytext
-import nbformat
-from nbclient import NotebookClient
+try:
+    import jupytext
+    import nbformat
+    from nbclient import NotebookClient
+except ImportError as error:
+    sys.exit(f"execute.py: {error}. Install the notebook tools: python -m pip install jupytext nbclient ipykernel")
 
 ROOT = Path(__file__).resolve().parents[1]
 

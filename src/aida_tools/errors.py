@@ -29,6 +29,11 @@ def did_you_mean(name: str, known: Iterable[str], *, show: int = 12) -> str:
     Returns
     -------
     A sentence: the nearest known name, or else the list of known names.
+
+    Examples
+    --------
+    >>> did_you_mean("min_cell", ["min_cells", "models"])
+    "Did you mean 'min_cells'?"
     """
     names = sorted({str(k) for k in known})
     folded: dict[str, str] = {}

@@ -23,6 +23,12 @@ def count_cells(
     Returns
     -------
     Counts, array of shape (n_samples, n_types).
+
+    Examples
+    --------
+    >>> count_cells(np.array([0, 0, 1]), np.array([1, 1, -1]), n_samples=2, n_types=2)
+    array([[0, 2],
+           [0, 0]])
     """
     counted = types >= 0
     flat = samples[counted].astype(np.int64) * n_types + types[counted]

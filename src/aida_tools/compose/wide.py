@@ -38,6 +38,13 @@ def split_wide(
     ------
     AidaError
         For an absent column, an id the pattern does not match, or a count that is not a whole number >= 0.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"id": ["d1", "d2"], "group": ["Korean", "Thai"], "Treg": [3, 5], "other": [97, 95]})
+    >>> samples, counts = split_wide(table, "table.csv", columns={"population": "group"})
+    >>> samples["n_cells"].tolist(), counts["n_cells"].tolist()
+    ([100, 100], [3, 97, 5, 95])
     """
     ids = table.iloc[:, 0].astype(str)
     if ids.duplicated().any():

@@ -122,6 +122,13 @@ def minimal_detectable(
     -------
     The effect on the scale of the estimate: the noncentrality that puts `1 - power` below the critical value, times
     the standard error. The far tail, below alpha / 2, is left out.
+
+    Examples
+    --------
+    Two groups of 70 donors with a standard deviation of 0.35 between donors, at one site:
+
+    >>> round(float(np.exp(minimal_detectable(0.35 * np.sqrt(2 / 70), df=138))), 2)
+    1.18
     """
     return np.asarray(std_error, float) * special.nctdtrinc(df, 1 - power, stats.t.ppf(1 - alpha / 2, df))
 

@@ -1,0 +1,69 @@
+"""The wheel that users install: built from the sources, put into an environment of its own, and asked what it holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import aida_tools
+
+
+def run(*command: object, cwd: Path) -> str:
+    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, root, cwd=out)
+    [built] = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment without this package that sees the dependencies of the running one: nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("fresh") / "env"
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    python = folder / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    run(
+        sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", wheel,
+        cwd=folder,
+    )  # fmt: skip
+    # After the install, and as a plain path: the editable install of this project there is not followed.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin"
+
+
+@pytest.mark.xdist_group("wheel")
+def test_every_file_of_the_package_is_in_the_wheel(root: Path, wheel: Path) -> None:
+    listed = run("git", "ls-files", "src/aida_tools", cwd=root).split()
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {Path(name).relative_to("src").as_posix() for name in listed if (root / name).exists()}
+    assert len(wanted) > 50
+    assert wanted <= packed
+    assert {"aida_tools/py.typed", "aida_tools/sample/types.tsv", "aida_tools/report/page.html.j2"} <= packed
+    assert [name for name in packed if name.endswith("licenses/LICENSE")]
+    assert not [name for name in packed if name.startswith(("tests/", "docs/", "notebooks/"))]
+
+
+@pytest.mark.xdist_group("wheel")
+def test_the_installed_command_and_package_work_away_from_the_sources(fresh: Path, tmp_path: Path) -> None:
+    code = "import aida_tools as a; print(a.__file__); print(a.__version__); print(a.compare_populations.__module__)"
+    where, version, module = run(fresh / "python", "-c", code, cwd=tmp_path).split()
+    assert Path(where).is_relative_to(fresh.parent), "the installed wheel, not the sources"
+    assert version == aida_tools.__version__
+    assert module == "aida_tools.api"
+    assert f"version {version}" in run(fresh / "aida-tools", "--version", cwd=tmp_path)
+    run(
+        fresh / "aida-tools", "sample", "--donors-per-batch", 2, "--cells-per-donor", 20, "--out", "made", cwd=tmp_path
+    )  # fmt: skip
+    assert (tmp_path / "made" / "sample.h5ad").stat().st_size > 0
