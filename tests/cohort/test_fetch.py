@@ -167,6 +167,38 @@ def test_a_complete_partial_file_needs_no_byte(cohort: Callable[..., Path], disc
 
 
 @pytest.mark.parametrize("route", ["obs", "full"])
+def test_what_an_earlier_run_left_is_not_fetched_again(
+    cohort: Callable[..., Path], discover: Discover, tmp_path: Path, route: str
+) -> None:
+    out = tmp_path / "out"
+    first = get(cohort(route=route), out)
+    (out / "source.json").unlink()  # as a workflow does before it runs a step again
+    discover.log.clear()
+    second = get(cohort(route=route), out)
+    assert discover.file_requests() == []
+    assert second["note"] == "the data were there from an earlier run."
+    same = ("version_id", "path", "format", "bytes", "data_bytes", "sha256", "etag", "url")
+    assert [second.get(key) for key in same] == [first.get(key) for key in same]
+
+    data = out / first["path"]
+    data.write_bytes(data.read_bytes()[:-1])
+    assert get(cohort(route=route), out)["note"] == ""
+    discover.files = dict(reversed(discover.files.items()))  # a new version is published
+    assert get(cohort(route=route), out)["version_id"] == OLD
+    assert len(discover.file_requests()) > 1
+
+
+def test_the_cell_table_alone_is_not_the_whole_file_but_the_other_way_round(
+    cohort: Callable[..., Path], discover: Discover, tmp_path: Path
+) -> None:
+    get(cohort(route="obs"), tmp_path / "out")
+    assert get(cohort(route="full"), tmp_path / "out")["format"] == "h5ad"
+    discover.log.clear()
+    assert get(cohort(route="obs"), tmp_path / "out")["format"] == "h5ad"
+    assert discover.file_requests() == []
+
+
+@pytest.mark.parametrize("route", ["obs", "full"])
 def test_a_file_of_another_size_than_announced_is_refused(
     cohort: Callable[..., Path], discover: Discover, tmp_path: Path, route: str
 ) -> None:
