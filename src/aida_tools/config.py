@@ -244,6 +244,9 @@ class RunConfig(_Closed):
     )
     min_cells: int = Field(800, ge=0, description="Samples with fewer cells are left out, as the reference study did.")
     robust: bool = Field(True, description="Robust empirical Bayes in the propeller models.")
+    permutations: int = Field(10_000, ge=1, description="Permutations of each contrast in the robustness checks.")
+    specifications: int = Field(1000, ge=1, description="At most so many specifications in the specification curve.")
+    claims: str = Field("config/claims.yaml", description="Published statements to hold against the estimates.")
 
     @field_validator("models")
     @classmethod
@@ -410,6 +413,12 @@ def compare_options(run: RunConfig) -> list[str]:
         for value in values:
             options += [flag, value]
     return [*options, "--one-vs-rest"] if run.one_vs_rest else options
+
+
+def robustness_options(run: RunConfig) -> list[str]:
+    """Translate a run into the options of `aida-tools robustness`, as `compare_options` does."""
+    numbers = {"--seed": run.seed, "--permutations": run.permutations, "--specifications": run.specifications}
+    return [word for flag, number in numbers.items() for word in (flag, str(number))]
 
 
 def load_populations(path: Path) -> pd.DataFrame:

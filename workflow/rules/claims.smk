@@ -5,7 +5,7 @@ rule check_claims:
     """A verdict for every claim, and all cell types ranked by their shifts."""
     input:
         compare=rules.compare_populations.output[0],
-        claims="config/claims.yaml",
+        claims=RUN.claims,
     output:
         RESULTS / "{cohort}" / "claims" / "claims.tsv",
         RESULTS / "{cohort}" / "claims" / "claim_contrasts.tsv",

@@ -1,4 +1,4 @@
-# From labelled cells to the counts, the estimates, the figures and the report.
+# From labelled cells to the counts and the estimates.
 
 
 rule count_cells:
@@ -49,40 +49,3 @@ rule compare_populations:
     shell:
         "aida-tools compare {input.counts:q} {input.samples:q} --denominators {input.denominators:q}"
         " --cohort {input.cohort:q} {params.options:q} --out {params.out:q} 2>&1 | tee {log:q}"
-
-
-rule draw_figures:
-    """Every figure as PDF, SVG and PNG, with the table it was drawn from."""
-    input:
-        compare=rules.compare_populations.output[0],
-        populations=RUN.populations,
-    output:
-        directory(RESULTS / "{cohort}" / "figures"),
-    log:
-        RESULTS / "{cohort}" / "logs" / "figures.log",
-    conda:
-        "../../environment.yml"
-    params:
-        compare=subpath(input.compare, parent=True),
-        version=aida_tools.__version__,
-    shell:
-        "aida-tools figures {params.compare:q} --populations {input.populations:q} --out {output:q} 2>&1 | tee {log:q}"
-
-
-rule write_report:
-    """One page that works offline."""
-    input:
-        compare=rules.compare_populations.output[0],
-        figures=rules.draw_figures.output[0],
-    output:
-        RESULTS / "{cohort}" / "report" / "report.html",
-    log:
-        RESULTS / "{cohort}" / "logs" / "report.log",
-    conda:
-        "../../environment.yml"
-    params:
-        compare=subpath(input.compare, parent=True),
-        out=subpath(output[0], parent=True),
-        version=aida_tools.__version__,
-    shell:
-        "aida-tools report {params.compare:q} {input.figures:q} --out {params.out:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,54 @@
+# What a person sees: the figures and one page that works offline.
+
+# Steps that only question or weigh what compare found; each adds its own figures and sections.
+LATER_STEPS = [
+    rules.check_robustness.output[0],
+    rules.check_claims.output[0],
+    rules.plan_power.output[0],
+]
+
+
+rule draw_figures:
+    """Every figure as PDF, SVG and PNG, with the table it was drawn from."""
+    input:
+        compare=rules.compare_populations.output[0],
+        later=LATER_STEPS,
+        populations=RUN.populations,
+    output:
+        directory(RESULTS / "{cohort}" / "figures"),
+    log:
+        RESULTS / "{cohort}" / "logs" / "figures.log",
+    conda:
+        "../../environment.yml"
+    params:
+        compare=subpath(input.compare, parent=True),
+        also=lambda wildcards, input: [
+            f"--also={Path(path).parent}" for path in input.later
+        ],
+        version=aida_tools.__version__,
+    shell:
+        "aida-tools figures {params.compare:q} {params.also:q} --populations {input.populations:q} --out {output:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule write_report:
+    """One page that works offline."""
+    input:
+        compare=rules.compare_populations.output[0],
+        later=LATER_STEPS,
+        figures=rules.draw_figures.output[0],
+    output:
+        RESULTS / "{cohort}" / "report" / "report.html",
+    log:
+        RESULTS / "{cohort}" / "logs" / "report.log",
+    conda:
+        "../../environment.yml"
+    params:
+        compare=subpath(input.compare, parent=True),
+        also=lambda wildcards, input: [
+            f"--also={Path(path).parent}" for path in input.later
+        ],
+        out=subpath(output[0], parent=True),
+        version=aida_tools.__version__,
+    shell:
+        "aida-tools report {params.compare:q} {input.figures:q} {params.also:q} --out {params.out:q} 2>&1 | tee {log:q}"
