@@ -89,8 +89,8 @@ def test_a_run_must_not_ask_what_a_cohort_cannot_give() -> None:
 
 
 def test_every_committed_configuration_is_valid(root: Path) -> None:
-    runs = sorted((root / "config").glob("*.yaml"))
-    assert runs
+    runs = [p for p in sorted((root / "config").glob("*.yaml")) if p.name != "claims.yaml"]
+    assert len(runs) >= 3
     for path in runs:
         run = config.load_run(path)
         cohorts = {name: config.load_cohort(root / name) for name in run.cohorts}
