@@ -56,8 +56,11 @@ def symbols() -> list[str]:
     return names
 
 
-def write(path: Path, n_cells: int, *, seed: int = 1) -> None:
-    """Write a file of about `n_cells` cells (whole repeats of the pool)."""
+def write(path: Path, n_cells: int, *, index: str = "int32", seed: int = 1) -> int:
+    """Write a file of about `n_cells` cells (whole repeats of the pool); return how many.
+
+    Files beyond 2**31 entries have `int64` indices when scipy made them, `int32` ones when they were written in parts.
+    """
     indptr, indices, counts = draw_cells(np.random.default_rng(seed), POOL * CHUNK)
     per_pool = len(indptr) - 1
     repeats = max(1, round(n_cells / per_pool))
@@ -66,7 +69,7 @@ def write(path: Path, n_cells: int, *, seed: int = 1) -> None:
         handle.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         x = handle.create_group("X")
         x.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (n_cells, GENES)})
-        for name, values in (("indices", indices.astype(np.int32)), ("data", counts.astype(np.float32))):
+        for name, values in (("indices", indices.astype(index)), ("data", counts.astype(np.float32))):
             chunks = [zlib.compress(values[a : a + CHUNK].tobytes(), 4) for a in range(0, len(values), CHUNK)]
             dataset = x.create_dataset(
                 name, (len(values) * repeats,), values.dtype, chunks=(CHUNK,), compression="gzip", compression_opts=4
@@ -74,17 +77,21 @@ def write(path: Path, n_cells: int, *, seed: int = 1) -> None:
             for i in range(POOL * repeats):
                 dataset.id.write_direct_chunk((i * CHUNK,), chunks[i % POOL])
         ends = (np.arange(repeats)[:, None] * indptr[-1] + indptr[1:]).ravel()
-        x.create_dataset("indptr", data=np.concatenate([[0], ends]), compression="gzip")
+        indptr = np.concatenate([[0], ends])
+        small = indptr[-1] < 2**31 and index == "int32"
+        x.create_dataset("indptr", data=indptr.astype(np.int32 if small else np.int64), compression="gzip")
         ids = np.array([f"CELL{i:07d}-KR_SGI_B{i // 40_000:03d}_L001" for i in range(n_cells)], dtype=object)
         write_elem(
             handle, "obs", pd.DataFrame({"donor_id": pd.Categorical(np.arange(n_cells) * 625 // n_cells)}, index=ids)
         )
         write_elem(handle, "var", pd.DataFrame(index=symbols()))
+    return n_cells
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path)
     parser.add_argument("--cells", type=int, default=100_000)
+    parser.add_argument("--index", choices=["int32", "int64"], default="int32")
     options = parser.parse_args()
-    write(options.path, options.cells)
+    print(write(options.path, options.cells, index=options.index), "cells")

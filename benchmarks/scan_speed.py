@@ -1,0 +1,175 @@
+"""Speed and memory of the scan: side by side with CellTypist, and up a ladder of sizes. SYNTHETIC files.
+
+    python benchmarks/scan_speed.py side-by-side --cells 40000 --work DIR
+    python benchmarks/scan_speed.py ladder --cells 100000 --cells 1270000 --work DIR
+
+Every run is a process of its own, so that its peak memory is its own. Times are those of the work, from the file on
+the disk to the labels, without the start of Python and compilation (both tools are warmed up on a small file first).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+import aida_shaped
+
+GATE = Path(__file__).parents[1] / "config" / "annotators" / "gate.tsv"
+N_CLASSES, N_FEATURES = 40, 3_000
+COHORT = """
+name: speed
+title: SYNTHETIC file in the shape of AIDA
+synthetic: true
+source: {{ kind: h5ad, path: {path} }}
+columns: {{ donor_id: donor_id, population: {{ value: unknown }} }}
+"""
+
+
+def make_file(work: Path, n_cells: int) -> Path:
+    """Write a file of the wanted size, unless it is there."""
+    path = work / f"aida_shaped_{n_cells}.h5ad"
+    if not path.exists():
+        aida_shaped.write(path, n_cells)
+    folder = work / f"fetch_{n_cells}"
+    folder.mkdir(exist_ok=True)
+    (folder / "source.json").write_text(json.dumps({"path": str(path.resolve()), "format": "h5ad"}))
+    (work / f"cohort_{n_cells}.yaml").write_text(COHORT.format(path=path.name))
+    return path
+
+
+def make_models(work: Path) -> None:
+    """Write one random linear model of 40 classes and 3,000 commonly seen genes, for both tools."""
+    import pickle
+
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    from aida_tools.annotate.models import import_model
+    from aida_tools.scan.stores import open_counts
+
+    if (work / "models" / "speed").exists():
+        return
+    rng = np.random.default_rng(0)
+    with open_counts(make_file(work, 5_000)) as counts:
+        block = counts.read(0, 2_000)
+        sums = np.bincount(block.indices, weights=block.data, minlength=counts.shape[1])
+        features = np.sort(rng.choice(np.argsort(-sums)[:9_000], N_FEATURES, replace=False))
+        names = counts.genes.symbols[features]
+    classifier = SGDClassifier(loss="log_loss")
+    classifier.classes_ = np.array([f"type{i:02d}" for i in range(N_CLASSES)], dtype=object)
+    classifier.coef_, classifier.intercept_ = rng.normal(size=(N_CLASSES, N_FEATURES)), rng.normal(size=N_CLASSES)
+    classifier.features, classifier.n_features_in_ = names, N_FEATURES
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_ = rng.uniform(0.1, 1, N_FEATURES), rng.uniform(0.2, 1, N_FEATURES)
+    with (work / "speed.pkl").open("wb") as handle:
+        pickle.dump({"Model": classifier, "Scaler_": scaler, "description": {"details": "SYNTHETIC"}}, handle)
+    import_model(work / "speed.pkl", work / "models", name="speed", label_map=None)
+
+
+def run_scan(work: Path, n_cells: int, threads: int) -> float:
+    """Scan a file with gate and model; return the seconds."""
+    import pyarrow.parquet as pq
+
+    from aida_tools.scan.run import scan
+
+    start = time.perf_counter()
+    scan(
+        work / f"cohort_{n_cells}.yaml", work / f"fetch_{n_cells}", work / f"scan_{n_cells}", gate_path=GATE,
+        models=["speed"], model_folder=work / "models", threads=threads,
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    print(pq.read_metadata(work / f"scan_{n_cells}" / "scan.parquet").num_rows, "cells")
+    return seconds
+
+
+def run_celltypist(work: Path, n_cells: int, threads: int) -> float:
+    """Read, normalise and annotate a file with CellTypist; return the seconds."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("CELLTYPIST_FOLDER", str(work / "celltypist"))
+    import anndata
+    import celltypist
+    import numba
+    import scanpy
+
+    numba.set_num_threads(threads)
+    start = time.perf_counter()
+    data = anndata.read_h5ad(work / f"aida_shaped_{n_cells}.h5ad")
+    scanpy.pp.normalize_total(data, target_sum=1e4)
+    scanpy.pp.log1p(data)
+    result = celltypist.annotate(data, model=str(work / "speed.pkl"), majority_voting=False)
+    result.predicted_labels.to_csv(work / f"celltypist_{n_cells}.csv")
+    seconds = time.perf_counter() - start
+    print(data.n_obs, "cells")
+    return seconds
+
+
+RUNS = {"scan": run_scan, "celltypist": run_celltypist}
+
+
+def measure(tool: str, work: Path, n_cells: int, threads: int) -> dict[str, float]:
+    """Run a tool in a process of its own: seconds, CPU seconds and peak memory."""
+    command = [sys.executable, __file__, "one", tool, "--cells", str(n_cells), "--threads", str(threads)]
+    command += ["--work", str(work)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+        output = process.stdout.read().decode() if process.stdout else ""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    # The last two lines: how many cells, and the seconds.
+    n_cells, seconds = int(output.splitlines()[-2].split()[0]), float(output.splitlines()[-1])
+    return {
+        "tool": tool, "cells": n_cells, "seconds": round(seconds, 1), "cells_per_second": round(n_cells / seconds),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1), "peak_mb": round(usage.ru_maxrss / 1024),
+    }  # fmt: skip
+
+
+def compare_labels(work: Path, n_cells: int) -> float:
+    """Return the share of cells both tools label alike."""
+    import pandas as pd
+
+    ours = pd.read_parquet(work / f"scan_{n_cells}" / "scan.parquet", columns=["speed:label"])["speed:label"]
+    theirs = pd.read_csv(work / f"celltypist_{n_cells}.csv")["predicted_labels"]
+    return float((ours.astype(str).to_numpy() == theirs.to_numpy()).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["side-by-side", "ladder", "one"])
+    parser.add_argument("tool", nargs="?", choices=RUNS)
+    parser.add_argument("--cells", type=int, action="append", required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    if options.what == "one":
+        RUNS[options.tool](options.work, 5_000, options.threads)
+        print(RUNS[options.tool](options.work, options.cells[0], options.threads))
+        return
+    make_models(options.work)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {options.threads} threads")
+    for n_cells in options.cells:
+        make_file(options.work, n_cells)
+        tools = ["scan", "celltypist"] if options.what == "side-by-side" else ["scan"]
+        rows = [measure(tool, options.work, n_cells, options.threads) for tool in tools]
+        for row in rows:
+            print(json.dumps(row), flush=True)
+        if len(rows) > 1:
+            ratio = rows[1]["seconds"] / rows[0]["seconds"]
+            print(f"scan is {ratio:.1f} times as fast; labels alike: {compare_labels(options.work, n_cells):.6f}")
+
+
+if __name__ == "__main__":
+    main()
