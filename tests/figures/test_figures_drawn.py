@@ -14,8 +14,8 @@ from matplotlib.transforms import Bbox
 from aida_tools import figures
 from aida_tools.figures.contrasts import forest_table
 from aida_tools.figures.heatmap import shifts_table
+from aida_tools.figures.plates import plates
 from aida_tools.figures.results import Results, load_results
-from aida_tools.figures.run import plates
 from aida_tools.figures.style import Palette
 from tests.figures.made_compare import write_compare
 
@@ -243,7 +243,7 @@ def test_synthetic_data_are_marked_on_every_figure(results: Results, palette: Pa
 
 def test_real_data_carry_no_mark(tmp_path, palette: Palette) -> None:
     real = load_results(write_compare(tmp_path, synthetic=False, models=("betabinomial",)))
-    assert [plate.number for plate in plates(real, palette)] == [1, 2, 3, 4, 5, 10]
+    assert [plate.number for plate in plates(real, palette)] == [1, 2, 3, 4, 5, 8, 10]
     for plate in plates(real, palette):
         assert "SYNTHETIC" not in words(plate.draw())
         assert plate.caption.endswith(".")

@@ -33,7 +33,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_figure_has_three_pictures_and_its_table(drawn: Path) -> None:
     stems = [f["stem"] for f in json.loads((drawn / "figures.json").read_text())["figures"]]
-    assert stems == ["share_by_population", "forest", "shifts", "design_map", "controls", "composition"]
+    assert stems == ["share_by_population", "forest", "shifts", "design_map", "controls", "age_and_sex", "composition"]
     names = {f"{stem}.{kind}" for stem in stems for kind in ("pdf", "svg", "png", "tsv")}
     assert {p.name for p in drawn.iterdir()} == names | {"figures.json", "provenance.json"}
     assert (drawn / "forest.pdf").read_bytes().startswith(b"%PDF")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from aida_tools.figures.results import Results
-from aida_tools.report.answer import make_answer
+from aida_tools.report.answer import Answer, make_answer
 from aida_tools.report.words import cell, counted, interval, listed, p_value, percent
 from aida_tools.tables import ESTIMATE_COLUMNS
 
@@ -20,6 +20,10 @@ LABELS = {
     "SG_Malay": "Singaporean Malay",
     "SG_Indian": "Singaporean Indian",
 }
+
+
+def said(answer: Answer) -> str:
+    return " ".join([*answer.sentences, *answer.limits])
 
 
 def estimate(contrast: str, ratio: float | None, **values: Any) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def test_the_lowest_population_is_named_with_its_share_and_its_limit() -> None:
         "In this cohort Korean donors had the lowest Treg share of CD4 T cells (2.3 %, standardised to the cohort's "
         "age and sex), but population and site cannot be told apart."
     )
-    text = " ".join(answer.sentences)
+    text = said(answer)
     assert "odds ratio 0.60 (95 % interval 0.49 to 0.73), 60 samples against 200" in text
     assert "Korean = site KR = batches KR_B001 to KR_B011 (11)" in text
     assert "no model of these donors can say" in text
@@ -86,7 +90,7 @@ def test_the_lowest_population_is_named_with_its_share_and_its_limit() -> None:
 def test_a_contrast_within_sites_is_not_called_aliased() -> None:
     answer = make_answer(results(LOW | {"status": "within-site", "aliased_with": None}, SAME), LABELS)
     assert answer.headline.endswith(", in a comparison within sites.")
-    assert "cannot be told apart" not in answer.headline + " ".join(answer.sentences)
+    assert "cannot be told apart" not in answer.headline + said(answer)
 
 
 def test_the_highest_is_called_highest_and_the_middle_neither() -> None:
@@ -112,26 +116,26 @@ def test_an_interval_off_one_is_not_clear_if_its_adjusted_p_value_is_large() -> 
 
 
 def test_contrasts_within_a_site_are_counted_and_named() -> None:
-    text = " ".join(make_answer(results(LOW, SAME, INSIDE), LABELS).sentences)
+    text = said(make_answer(results(LOW, SAME, INSIDE), LABELS))
     assert "1 of 1 contrast excluded no difference before adjustment" in text
     assert "Singaporean Malay against Singaporean Indian (odds ratio 1.30, 1.06 to 1.59)" in text
     nothing = estimate("SG_Malay - SG_Indian", 1.05, status="within-site")
-    assert "none of 1 contrast excluded" in " ".join(make_answer(results(LOW, nothing), LABELS).sentences)
+    assert "none of 1 contrast excluded" in said(make_answer(results(LOW, nothing), LABELS))
 
 
 def test_labels_that_disagree_are_named_and_those_that_agree_too() -> None:
     other = {"annotator": "gate"}
     against = make_answer(results(LOW, SAME, estimate("Korean - rest", 1.2, **other)), LABELS)
-    assert "The labels matter: with those of gate (1.20, 0.98 to 1.47) the difference is not seen." in against.sentences
+    assert "The labels matter: with those of gate (1.20, 0.98 to 1.47) the difference is not seen." in against.limits
     agree = make_answer(results(LOW, SAME, estimate("Korean - rest", 0.7, **other)), LABELS)
-    assert "The labels of gate (0.70, 0.57 to 0.85) give the same direction." in agree.sentences
+    assert "The labels of gate (0.70, 0.57 to 0.85) give the same direction." in agree.limits
 
 
 def test_pairs_are_used_where_nothing_was_compared_with_the_rest() -> None:
     pair = make_answer(results(estimate("Korean - Japanese", 0.5)), LABELS)
     assert pair.headline == (
-        "In this cohort Korean had a lower Treg share of CD4 T cells than Japanese, but population and site cannot be "
-        "told apart."
+        "In this cohort Korean donors had a lower Treg share of CD4 T cells than Japanese donors, but population and "
+        "site cannot be told apart."
     )
     same = make_answer(results(estimate("Korean - Japanese", 1.0)), LABELS)
     assert "no two populations clearly differed" in same.headline
@@ -152,8 +156,8 @@ def test_synthetic_data_say_so_first() -> None:
 
 
 def test_controls_are_mentioned_or_missed() -> None:
-    assert "6 control donors run at 2 sites" in " ".join(make_answer(results(LOW, SAME, controls=6), LABELS).sentences)
-    assert "no control samples" in " ".join(make_answer(results(LOW, SAME), LABELS).sentences)
+    assert "6 control donors run at 2 sites" in said(make_answer(results(LOW, SAME, controls=6), LABELS))
+    assert "no control samples" in said(make_answer(results(LOW, SAME), LABELS))
 
 
 def test_shares_are_not_called_standardised_without_age_or_sex() -> None:
@@ -164,9 +168,9 @@ def test_shares_are_not_called_standardised_without_age_or_sex() -> None:
 def test_a_model_of_another_unit_gives_no_odds_ratio() -> None:
     rows = [row | {"model": "propeller-asin"} for row in (LOW, SAME)]
     answer = make_answer(results(*rows, model="propeller-asin"), LABELS)
-    assert "ratio" not in " ".join(answer.sentences)
+    assert "ratio" not in said(answer)
     log10 = [row | {"model": "log10-ols"} for row in (LOW, SAME)]
-    text = " ".join(make_answer(results(*log10, model="log10-ols"), LABELS).sentences)
+    text = said(make_answer(results(*log10, model="log10-ols"), LABELS))
     assert f"ratio of shares {10 ** np.log(0.6):.2f}" in text
 
 
@@ -182,6 +186,42 @@ def test_a_model_of_another_unit_gives_no_odds_ratio() -> None:
 )  # fmt: skip
 def test_numbers_read_as_a_reader_wants_them(got: str, wanted: str) -> None:
     assert got == wanted
+
+
+def test_later_steps_speak_of_the_same_contrast() -> None:
+    contrast = LOW["contrast"]
+    bound = {"site_sd_bound": 0.14, "share_b": 0.04, "share_shift": 0.006}
+    batches = {"batch_sd": 0.1, "batch_sd_low": 0.02, "batch_sd_high": 0.2}
+    ratios = zip(("recalibrated", "recalibrated_ci_low", "recalibrated_ci_high"), np.log([0.8, 0.4, 1.6]), strict=True)
+    agreement = {"n_estimated": 96.0, "same_sign": 0.98, "excludes_1_same_sign": 0.5}
+    extra = {
+        "site_bound": bound | batches,
+        "recalibrated": dict(ratios),
+        "specification_summary": agreement | {"minimum": np.log(0.5), "maximum": np.log(1.1)},
+        "permutation": {"scheme": "batches between sites", "p_value": 0.021, "p_min": 0.01},
+    }
+    other = {"contrast": "population: X - rest"}
+    tables = {name: pd.DataFrame([other, {"contrast": contrast, **row}]) for name, row in extra.items()}
+    base = results(LOW, SAME, controls=6)
+    text = said(make_answer(dataclasses.replace(base, extra=tables), LABELS))
+    assert "A site effect of SD 0.14 on the log-odds scale (a share of 4.0 % read as 4.6 %) would be enough" in text
+    assert (
+        "after subtracting what they differ by between sites, the odds ratio is 0.80 (95 % interval 0.40 to 1.60)."
+        in text
+    )
+    assert "Of 96 ways to analyse the same data, 98 % agree in direction and 50 % also exclude no difference" in text
+    assert "odds ratios run from 0.50 to 1.10" in text
+    assert "With batches permuted between sites, p = 0.021 (smallest possible 0.01)." in text
+
+
+def test_a_null_result_says_what_would_have_been_found() -> None:
+    null = estimate("Korean - rest", 0.9, share_a=0.03)
+    key = {"cell_type": "Treg", "annotator": "author", "denominator": "CD4_T"}
+    power = pd.DataFrame([{"contrast": null["contrast"], "mdor": 1.25, **key}])
+    answer = make_answer(dataclasses.replace(results(null, SAME), extra={"power": power}), LABELS)
+    assert "An odds ratio of 1.25 (or 0.80) would have been found with 80 % power" in said(answer)
+    clear = make_answer(dataclasses.replace(results(LOW, SAME), extra={"power": power}), LABELS)
+    assert "80 % power" not in said(clear)
 
 
 def test_the_answer_is_a_frozen_record() -> None:

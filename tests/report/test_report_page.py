@@ -53,9 +53,9 @@ def test_a_hostile_name_is_text(page: Path) -> None:
 
 def test_every_figure_has_words_and_a_number(page: Path) -> None:
     images = [a for tag, a in tags(page) if tag == "img" and a.get("src")]
-    assert len(images) == 6
+    assert len(images) == 8
     assert all(len(str(image["alt"])) > 40 for image in images)
-    assert re.findall(r"<b>Figure (\d+)\.", page.read_text()) == ["1", "2", "3", "4", "5", "10"]
+    assert re.findall(r"<b>Figure (\d+)\.", page.read_text()) == ["1", "2", "4", "9", "3", "5", "8", "10"]
 
 
 def test_synthetic_is_said_before_anything_else(page: Path) -> None:
@@ -79,6 +79,16 @@ def test_what_has_no_estimate_is_listed_with_its_reason(page: Path) -> None:
     assert "the likelihood is flat: too few cells of this type." in text
     assert "Cannot be told apart: Korean comes from site KR only" in text
     assert "fewer than 800 cells: 1 sample" in text
+
+
+def test_claims_have_their_verdicts(page: Path) -> None:
+    text = page.read_text()
+    assert "≈</span> supported, but population and site cannot be told apart</p>" in text
+    assert "–</span> not supported</p>" in text
+    assert "&lt;b&gt;Bold&lt;/b&gt; claims are made." in text
+    folded = text.split('id="claims-open"')[1].split("</details>")[0]
+    assert "It makes people ill." in folded
+    assert "Koreans have the lowest share." not in folded
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page: Path) -> None:

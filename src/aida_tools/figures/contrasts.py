@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from aida_tools.figures.style import BAND, DOUBLE, INK, MUTED, Palette, canvas, note, odds_axis, styled, wrap
+from aida_tools.figures.style import BAND, DOUBLE, INK, MUTED, Palette, canvas, note, odds_axis, styled, two_lines, wrap
 
 #: Models on the natural-log odds scale; `log10-ols` is a ratio of shares and is drawn hollow.
 ODDS_MODELS = {
@@ -86,6 +86,29 @@ def forest_table(estimates: pd.DataFrame, *, model: str, limit: int = 14) -> pd.
     return pd.DataFrame(rows, columns=["panel", "contrast", "model", "quantity", "ratio", "low", "high"])
 
 
+def site_band(site_bound: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Turn measured differences between batches and sites into the odds ratios that sites alone could give.
+
+    Parameters
+    ----------
+    site_bound
+        One row a between-site contrast: `contrast, spread` (sum of squared site weights), and on the log-odds scale
+        `batch_sd_high` (upper limit of the SD between batches of one site) and `control_site_sd` (SD between sites by
+        the controls).
+
+    Returns
+    -------
+    Columns `contrast, low, high`: odds ratios, 95 % of differences between sites of that SD; and the SD, the larger
+    of the two measured ones (NaN where none was measured).
+    """
+    measured = site_bound.reindex(columns=["batch_sd_high", "control_site_sd"]).to_numpy(float)
+    known = measured[np.isfinite(measured)]
+    sd = float(known.max()) if len(known) else np.nan
+    reach = 1.96 * np.sqrt(site_bound["spread"].to_numpy(float)) * sd
+    band = pd.DataFrame({"contrast": site_bound["contrast"], "low": np.exp(-reach), "high": np.exp(reach)})
+    return band.dropna(), sd
+
+
 @styled
 def forest(
     estimates: pd.DataFrame,
@@ -108,7 +131,7 @@ def forest(
         The primary model, drawn large; its ratio and interval are printed at the right.
     site_bound
         Columns `contrast, low, high` (odds ratios): what a difference between sites alone could look like; a band
-        behind the contrast.
+        behind the contrast (`site_band`).
     width
         Width in mm.
     synthetic
@@ -146,15 +169,6 @@ def forest(
         columnspacing=1.4,
     )
     return figure
-
-
-def _two_lines(contrast: str, width: float) -> str:
-    """Break a long contrast before its second side."""
-    left, _, right = contrast.partition(" – ")
-    narrow = width < 120
-    if len(contrast) <= (20 if narrow else 30) or not right:
-        return contrast
-    return f"{wrap(left, 20 if narrow else 34)}\n– {wrap(right, 18 if narrow else 32)}"
 
 
 def _look(name: str, primary: bool) -> dict[str, Any]:
@@ -222,7 +236,10 @@ def _panel(
                 interval = f"({entry['low']:.2f}–{entry['high']:.2f})" if pd.notna(entry["low"]) else "(no interval)"
                 printed.append((row, f"{entry['ratio']:.2f}  {interval}"))
     axes.axvline(1, color=MUTED, linewidth=0.7, zorder=2)
-    axes.set_yticks(range(len(contrasts)), [_two_lines(palette.contrast(c), width) for c in contrasts])
+    axes.set_yticks(
+        range(len(contrasts)),
+        [two_lines(palette.contrast(c), 20 if width < 120 else 34, 20 if width < 120 else 30) for c in contrasts],
+    )
     axes.set_ylim(len(contrasts) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

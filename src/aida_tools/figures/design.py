@@ -17,6 +17,7 @@ from aida_tools.figures.style import (
     Palette,
     canvas,
     label_rows,
+    legend_columns,
     note,
     on,
     percent_axis,
@@ -264,5 +265,7 @@ def controls(
         )
         for d, (m, c) in looks.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(donors), 2 if width < 120 else 4))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=legend_columns([f"control {d}" for d in donors], width)
+    )
     return figure

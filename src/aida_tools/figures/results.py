@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,20 @@ class Results:
         """Whether any contrast of the focus type was estimated."""
         return bool(self.focus_estimates()["estimate"].notna().any())
 
+    def headline(self) -> dict[str, Any] | None:
+        """Return the contrast to speak of first: the primary model's clearest one, against all others if it can be.
+
+        Returns
+        -------
+        A row of `focus_estimates`, or None where nothing between populations was estimated.
+        """
+        estimates = self.focus_estimates()
+        keep = (estimates["model"] == self.options.get("model")) & estimates["estimate"].notna()
+        estimates = estimates[keep & estimates["contrast"].str.startswith("population: ")]
+        rest = estimates[estimates["contrast"].str.endswith(" - rest")]
+        chosen = (rest if len(rest) else estimates).sort_values("statistic", key=lambda s: -s.abs(), kind="stable")
+        return {str(k): v for k, v in chosen.iloc[0].items()} if len(chosen) else None
+
     def shown(self, shares: pd.DataFrame) -> pd.DataFrame:
         """Return the samples to draw: those the models used, or where there are none, all but the controls."""
         return shares[shares["included"]] if shares["included"].any() else shares[~shares["is_control"]]
@@ -128,8 +143,40 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     return check(table, schema, path)
 
 
-def load_results(folder: Path) -> Results:
-    """Read the folder that `aida-tools compare` wrote.
+#: Columns of further tables that stay text even where all their values look like numbers.
+_WORDS = {"contrast", "status", "note", "left_out", "site", "other_site", "batch", "claim", "plan", "n_distinct"}
+
+
+def _extra(path: Path) -> pd.DataFrame:
+    """Read a further table; columns whose values are all numbers, or all true and false, become that."""
+    table = read_tsv(path)
+    for column in table.columns.difference(sorted(_WORDS)):
+        values = table[column].dropna()
+        if len(values) and values.str.casefold().isin(["true", "false"]).all():
+            table[column] = table[column].str.casefold() == "true"
+        else:
+            numbers = pd.to_numeric(table[column], errors="coerce")
+            if numbers.notna().sum() == len(values):
+                table[column] = numbers.astype(float)
+    return table
+
+
+def _tables(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        msg = f"{folder}: there is no such folder. Name a folder that a step of aida-tools wrote."
+        raise AidaError(msg)
+    return sorted(folder.glob("*.tsv"))
+
+
+def load_results(folder: Path, also: Iterable[Path] = ()) -> Results:
+    """Read the folder that `aida-tools compare` wrote, and the tables of later steps.
+
+    Parameters
+    ----------
+    folder
+        The folder of `compare`.
+    also
+        Folders of later steps (`robustness`, `power`, `claims` ...), whose tables go to `extra`.
 
     Parameters
     ----------
@@ -172,5 +219,5 @@ def load_results(folder: Path) -> Results:
         excluded=_read(folder / "excluded.tsv", _EXCLUDED),
         tests=_read(folder / "tests.tsv", _TESTS),
         options=options,
-        extra={p.stem: read_tsv(p) for p in sorted(folder.glob("*.tsv")) if p.stem not in known},
+        extra={p.stem: _extra(p) for place in (folder, *also) for p in _tables(Path(place)) if p.stem not in known},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,15 @@ def canvas(width: float, height: float, *, synthetic: bool = False) -> Figure:
     if synthetic:
         mark_synthetic(figure)
     return figure
+
+
+def stack(
+    figure: Figure, n: int, *, narrow: bool, heights: Sequence[float] | None = None, **options: Any
+) -> list[Axes]:
+    """Put n panels side by side, or one below the other where the page is narrow; `heights` are those of the latter."""
+    if narrow:
+        return list(figure.subplots(n, 1, squeeze=False, height_ratios=heights, **options).ravel())
+    return list(figure.subplots(1, n, squeeze=False, **options).ravel())
 
 
 def mark_synthetic(figure: Figure) -> None:
@@ -257,17 +266,36 @@ def percent_axis(axes: Axes, *, which: str = "x") -> None:
     axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
 
 
+def odds_ticks(low: float, high: float) -> list[float]:
+    """Choose at most seven readable ticks for odds ratios between two limits."""
+    steps = (0.05, 0.1, 0.2, 0.25, 0.33, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4, 5, 10, 20)
+    coarse = {0.05, 0.1, 0.25, 0.5, 0.67, 1, 1.5, 2, 4, 10, 20} if high / low < 12 else {0.1, 0.25, 0.5, 1, 2, 4, 10}
+    ticks = [s for s in steps if low <= s <= high]
+    return ticks if len(ticks) <= 7 else [t for t in ticks if t in coarse]
+
+
 def odds_axis(axes: Axes, low: float, high: float) -> None:
     """Make the x axis logarithmic in the odds ratio, with readable ticks; `low` and `high` are odds ratios."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    steps = [0.05, 0.1, 0.2, 0.25, 0.33, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4, 5, 10, 20]
-    ticks = [s for s in steps if low <= s <= high]
-    if len(ticks) > 7:
-        wide = {0.05, 0.1, 0.25, 0.5, 0.67, 1, 1.5, 2, 4, 10, 20} if high / low < 12 else {0.1, 0.25, 0.5, 1, 2, 4, 10}
-        ticks = [t for t in ticks if t in wide]
+    ticks = odds_ticks(low, high)
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.xaxis.minorticks_off()
+
+
+def two_lines(contrast: str, width: int, most: int) -> str:
+    """Break a contrast longer than `most` characters before its second side, its sides at `width` characters."""
+    left, _, right = contrast.partition(" – ")
+    if len(contrast) <= most or not right:
+        return contrast
+    return f"{wrap(left, width)}\n– {wrap(right, width - 2)}"
+
+
+def legend_columns(labels: Iterable[str], width: float) -> int:
+    """Return how many columns of these labels fit a legend across a page of `width` mm."""
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=1)
+    # About 1.3 mm a character at the legend's size, and 9 mm for the handle and the gap.
+    return max(1, min(6, int(width / (1.3 * longest + 9))))
 
 
 def note(axes: Axes, text: str) -> Text:
@@ -301,6 +329,10 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path) -> list[Path]:
     }
     paths = [stem.with_suffix(f".{kind}") for kind in (*metadata, "tsv")]
     with mpl.rc_context(RC):
+        # Laid out once, not once a format.
+        for _ in range(2):
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for path, (kind, facts) in zip(paths, metadata.items(), strict=False):
             figure.savefig(path, format=kind, dpi=300, metadata=facts)
     write_tsv(table, paths[-1])

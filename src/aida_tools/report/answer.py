@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from aida_tools.figures.contrasts import to_ratio
@@ -30,13 +31,16 @@ class Answer:
     headline
         One sentence with its limit.
     sentences
-        Two to five more.
+        What it is, in two more.
+    limits
+        How far to believe it: sites, labels, controls, other analyses.
     compared
         Whether anything was compared.
     """
 
     headline: str
     sentences: tuple[str, ...]
+    limits: tuple[str, ...]
     compared: bool
 
 
@@ -58,13 +62,21 @@ def make_answer(results: Results, labels: dict[str, str]) -> Answer:
     if not results.synthetic:
         return answer
     headline = f"SYNTHETIC data: {answer.headline[0].lower()}{answer.headline[1:]}"
-    return Answer(headline, answer.sentences, answer.compared)
+    return replace(answer, headline=headline)
 
 
-def _clear(table: pd.DataFrame) -> pd.Series:
-    """Tell which contrasts count as different in words: by the adjusted p-value, or without one by the interval."""
-    excludes = (table["ci_low"] > 0) | (table["ci_high"] < 0)
-    return (table["q_value"] < 0.05).where(table["q_value"].notna(), excludes)
+#: How the headline ends.
+_CAVEAT = {
+    "between-site": ", but population and site cannot be told apart.",
+    "within-site": ", in a comparison within sites.",
+}
+
+
+def _clear(row: Mapping[Any, Any]) -> bool:
+    """Tell whether a contrast counts as different in words: by the adjusted p-value, or without one by the interval."""
+    if pd.notna(row["q_value"]):
+        return bool(row["q_value"] < 0.05)
+    return bool(row["ci_low"] > 0 or row["ci_high"] < 0)
 
 
 class _Writer:
@@ -83,70 +95,56 @@ class _Writer:
         return self.labels.get(code, code.replace("_", " "))
 
     def write(self) -> Answer:
-        ranked = self.estimates[self.estimates["estimate"].notna() & self.estimates["contrast"].str.fullmatch(_REST)]
-        if len(ranked) and ranked["share_a"].notna().any():
-            headline, found = self._extremes(ranked)
-        elif self.estimates["estimate"].notna().any():
-            headline, found = self._pairs()
-        else:
-            return Answer(*self._nothing(), compared=False)
-        return Answer(headline, tuple(s for s in found if s), compared=True)
+        row = self.results.headline()
+        if row is None:
+            headline, reasons = self._nothing()
+            return Answer(headline, tuple(reasons), (), compared=False)
+        a, _, b = row["contrast"].removeprefix("population: ").partition(" - ")
+        headline = self._extremes(row, a) if b == "rest" else self._pair(row, a, b)
+        other = "all others together" if b == "rest" else self.label(b)
+        sentences = [self._size(row, self.label(a), other), self._limit(row)]
+        limits = [
+            self._inside(),
+            self._site_bound(row),
+            self._controls(row),
+            self._labels(row),
+            self._specifications(row),
+            self._permutation(row),
+            self._detectable(row),
+        ]
+        return Answer(headline, tuple(filter(None, sentences)), tuple(filter(None, limits)), compared=True)
 
     # -- what was found ------------------------------------------------------------------------------------------
 
-    def _extremes(self, ranked: pd.DataFrame) -> tuple[str, list[str]]:
+    def _extremes(self, row: Mapping[Any, Any], code: str) -> str:
+        ranked = self.estimates[self.estimates["estimate"].notna() & self.estimates["contrast"].str.fullmatch(_REST)]
         ranked = ranked.assign(code=ranked["contrast"].str.extract(_REST)[0]).sort_values("share_a")
-        # The population to name: the clearest of those that differ, else the lowest.
-        clear = ranked[_clear(ranked)]
-        row = (clear.loc[[clear["statistic"].abs().idxmax()]] if len(clear) else ranked.iloc[[0]]).to_dict("records")[0]
-        name, share = self.label(row["code"]), percent(row["share_a"])
-        place = {ranked["code"].iloc[0]: "lowest", ranked["code"].iloc[-1]: "highest"}.get(row["code"])
-        others = f"{percent(ranked['share_a'].iloc[0])} to {percent(ranked['share_a'].iloc[-1])}"
-        if not len(clear):
-            headline = (
+        if not _clear(row):
+            spread = f"{percent(ranked['share_a'].iloc[0])} to {percent(ranked['share_a'].iloc[-1])}"
+            return (
                 f"In this cohort no population's {self.focus} share of {self.of} was clearly different from the "
-                "others' "
-                f"({others}); that is not evidence of no difference."
+                f"others' ({spread}); that is not evidence of no difference."
             )
-        else:
-            what = f"the {place}" if place else f"a {'lower' if row['estimate'] < 0 else 'higher'}"
-            than = "" if place else " than the others"
-            share += self._standardised()
-            headline = f"In this cohort {name} donors had {what} {self.focus} share of {self.of}{than} ({share})"
-            headline += {
-                "between-site": ", but population and site cannot be told apart.",
-                "within-site": ", in a comparison within sites.",
-            }[row["status"]]
-        return headline, [
-            self._size(row, name),
-            self._limit(row),
-            self._inside(),
-            self._labels(row),
-            self._controls(row),
-        ]
+        place = {ranked["code"].iloc[0]: "lowest", ranked["code"].iloc[-1]: "highest"}.get(code)
+        what = f"the {place}" if place else f"a {'lower' if row['estimate'] < 0 else 'higher'}"
+        than = "" if place else " than the others"
+        share = f"{percent(row['share_a'])}{self._standardised()}"
+        return (
+            f"In this cohort {self.label(code)} donors had {what} {self.focus} share of {self.of}{than} ({share})"
+            f"{_CAVEAT[row['status']]}"
+        )
 
-    def _pairs(self) -> tuple[str, list[str]]:
-        known = self.estimates[self.estimates["estimate"].notna()]
-        row = known.loc[[known["statistic"].abs().idxmax()]].to_dict("records")[0]
-        a, _, b = row["contrast"].removeprefix("population: ").partition(" - ")
-        if _clear(pd.DataFrame([row])).iloc[0]:
-            headline = (
-                f"In this cohort {self.label(a)} had a {'lower' if row['estimate'] < 0 else 'higher'} {self.focus} "
-                "share of "
-                f"{self.of} than {self.label(b)}"
-                + (
-                    ", but population and site cannot be told apart."
-                    if row["status"] == "between-site"
-                    else ", within sites."
-                )
-            )
-        else:
-            headline = (
+    def _pair(self, row: Mapping[Any, Any], a: str, b: str) -> str:
+        if not _clear(row):
+            return (
                 f"In this cohort no two populations clearly differed in their {self.focus} share of {self.of}; that is "
                 "not evidence of no difference."
             )
-        inside = self._inside() if row["status"] == "between-site" else ""
-        return headline, [self._size(row, self.label(a), self.label(b)), self._limit(row), inside, self._labels(row)]
+        way = "lower" if row["estimate"] < 0 else "higher"
+        return (
+            f"In this cohort {self.label(a)} donors had a {way} {self.focus} share of {self.of} than {self.label(b)} "
+            f"donors{_CAVEAT[row['status']]}"
+        )
 
     def _size(self, row: Mapping[Any, Any], name: str, other: str = "all others together") -> str:
         said = to_ratio(row)
@@ -170,8 +168,7 @@ class _Writer:
         alias = f" ({row['aliased_with']})" if pd.notna(row["aliased_with"]) else ""
         return (
             f"This contrast is between sites{alias}: handling, chemistry and staff differ with the population, and no "
-            "model "
-            "of these donors can say which of them makes the difference."
+            "model of these donors can say which of them makes the difference."
         )
 
     def _inside(self) -> str:
@@ -192,8 +189,7 @@ class _Writer:
             names.append(f"{self.label(a)} against {self.label(b)}{words}")
         return (
             f"Within a common site, where site cannot be the reason, {len(clear)} of "
-            f"{counted(len(inside), 'contrast')} "
-            f"excluded no difference before adjustment: {listed(names)}."
+            f"{counted(len(inside), 'contrast')} excluded no difference before adjustment: {listed(names)}."
         )
 
     def _labels(self, row: Mapping[Any, Any]) -> str:
@@ -229,12 +225,83 @@ class _Writer:
         controls = self.results.focus_controls()
         if controls.empty:
             return "There are no control samples to measure what the sites add."
-        donors, sites = controls["donor_id"].nunique(), controls["site"].nunique()
-        return f"{counted(donors, 'control donor')} run at {counted(sites, 'site')} show what the sites add (Figure 5)."
+        ran = (
+            f"{counted(controls['donor_id'].nunique(), 'control donor')} run at "
+            f"{counted(controls['site'].nunique(), 'site')}"
+        )
+        again = self._extra("recalibrated", row)
+        if again is None or pd.isna(again["recalibrated"]):
+            return f"{ran} show what the sites add (Figure 5)."
+        value, low, high = (
+            float(np.exp(again[c])) for c in ("recalibrated", "recalibrated_ci_low", "recalibrated_ci_high")
+        )
+        return (
+            f"{ran}: after subtracting what they differ by between sites, the odds ratio is "
+            f"{interval(value, low, high)}."
+        )
+
+    # -- what later steps say of the same contrast -----------------------------------------------------------------
+
+    def _extra(self, name: str, row: Mapping[Any, Any]) -> dict[Any, Any] | None:
+        """Return the row of a later step's table for the headline's contrast."""
+        table = self.results.extra.get(name)
+        if table is None or "contrast" not in table:
+            return None
+        found = table[table["contrast"] == row["contrast"]].to_dict("records")
+        return found[0] if found else None
+
+    def _site_bound(self, row: Mapping[Any, Any]) -> str:
+        bound = self._extra("site_bound", row)
+        if bound is None or pd.isna(bound["site_sd_bound"]):
+            return ""
+        if bound["site_sd_bound"] == 0:
+            return "Its interval includes no difference without any effect of the sites."
+        shift = bound["share_b"] + bound["share_shift"]
+        return (
+            f"A site effect of SD {bound['site_sd_bound']:.2f} on the log-odds scale (a share of "
+            f"{percent(bound['share_b'])} read as {percent(shift)}) would be enough for the interval to include no "
+            f"difference; batches of one site were measured to differ by SD {bound['batch_sd']:.2f} "
+            f"({bound['batch_sd_low']:.2f} to {bound['batch_sd_high']:.2f})."
+        )
+
+    def _specifications(self, row: Mapping[Any, Any]) -> str:
+        summary = self._extra("specification_summary", row)
+        if summary is None or not summary["n_estimated"] > 0:
+            return ""
+        return (
+            f"Of {int(summary['n_estimated']):,} ways to analyse the same data, {100 * summary['same_sign']:.0f} % "
+            f"agree in direction and {100 * summary['excludes_1_same_sign']:.0f} % also exclude no difference; odds "
+            f"ratios run from {np.exp(summary['minimum']):.2f} to {np.exp(summary['maximum']):.2f}."
+        )
+
+    def _permutation(self, row: Mapping[Any, Any]) -> str:
+        test = self._extra("permutation", row)
+        if test is None or pd.isna(test["p_value"]):
+            return ""
+        return (
+            f"With {test['scheme'].replace('batches', 'batches permuted', 1).replace('donors', 'donors permuted', 1)}, "
+            f"{p_value(test['p_value'])} (smallest possible {test['p_min']:.2g})."
+        )
+
+    def _detectable(self, row: Mapping[Any, Any]) -> str:
+        """Say what could have been found, where nothing was."""
+        table = self.results.extra.get("power")
+        if table is None or _clear(row):
+            return ""
+        found = table[(table["contrast"] == row["contrast"]) & (table["cell_type"] == self.focus)]
+        for key in ("annotator", "denominator"):
+            found = found[found[key] == self.results.primary[key]]
+        if found.empty or pd.isna(found["mdor"].iloc[0]):
+            return ""
+        least = float(found["mdor"].iloc[0])
+        return (
+            f"An odds ratio of {least:.2f} (or {1 / least:.2f}) would have been found with 80 % power; smaller ones "
+            "would mostly be missed."
+        )
 
     # -- nothing to compare --------------------------------------------------------------------------------------
 
-    def _nothing(self) -> tuple[str, tuple[str, ...]]:
+    def _nothing(self) -> tuple[str, list[str]]:
         shares = self.results.focus_shares()
         known = shares["share"].dropna()
         if known.empty:
@@ -244,7 +311,7 @@ class _Writer:
             spread = f"{self.focus} made up {span} of {self.of} in {counted(len(known), 'sample')}"
             if len(known) == 1:
                 spread = f"{self.focus} made up {percent(known.iloc[0])} of {self.of} in the one sample"
-        return f"No comparison was made: {spread}.", tuple(self._reasons(shares))
+        return f"No comparison was made: {spread}.", self._reasons(shares)
 
     def _reasons(self, shares: pd.DataFrame) -> list[str]:
         sizes = shares.groupby("population")["donor_id"].nunique()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +15,25 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from aida_tools import __version__
 from aida_tools.errors import AidaError
 from aida_tools.figures.results import Results, load_results, of_what
+from aida_tools.figures.style import DOUBLE
 from aida_tools.files import staged
 from aida_tools.report.answer import make_answer
 from aida_tools.report.methods import methods_paragraphs, references
-from aida_tools.report.tables import Block, blocks
+from aida_tools.report.tables import Block, blocks, claim_rows
 from aida_tools.report.words import cell
 
 _HERE = Path(__file__).parent
 #: A vector picture larger than this is put into the page as PNG, if that is smaller, bytes.
 _LARGE = 300_000
+
+
+#: Sections of the page that hold figures: key, heading, numbers of the figures.
+_GROUPS = (
+    ("figures", "What was measured", (1, 2, 4, 6)),
+    ("labels", "How sure are the labels?", (7,)),
+    ("robustness", "How sure is the comparison?", (9, 11, 13, 14)),
+    ("context", "The rest of the picture", (3, 5, 8, 10, 12)),
+)
 
 
 class _Cell(NamedTuple):
@@ -66,8 +77,8 @@ def _read_json(path: Path, made_by: str) -> Any:
         raise AidaError(msg) from error
 
 
-def _picture(folder: Path, stem: str) -> str:
-    """Return a figure as a data URI: SVG, or PNG where that is much smaller."""
+def _picture(folder: Path, stem: str) -> dict[str, Any]:
+    """Return a figure as a data URI (SVG, or PNG where smaller) and its greatest width, rem: one scale for all."""
     svg, png = folder / f"{stem}.svg", folder / f"{stem}.png"
     for path in (svg, png):
         if not path.is_file():
@@ -75,7 +86,10 @@ def _picture(folder: Path, stem: str) -> str:
             raise AidaError(msg)
     as_png = svg.stat().st_size > max(_LARGE, png.stat().st_size)
     path, kind = (png, "image/png") if as_png else (svg, "image/svg+xml")
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    points = re.search(r'<svg [^>]*?width="([\d.]+)pt"', svg.read_text(encoding="utf-8"))
+    width = 64 * float(points[1]) / (DOUBLE / 25.4 * 72) if points else 64
+    uri = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    return {"uri": uri, "width": round(width, 1)}
 
 
 def _steps(paths: Iterable[Path]) -> list[dict[str, Any]]:
@@ -123,7 +137,9 @@ def _aliases(results: Results) -> list[str]:
     return [f"Cannot be told apart: {str(text).rstrip('.')}." for text in aliased]
 
 
-def write_report(compare: Path, figures: Path, out: Path, *, provenance: Iterable[Path] = ()) -> Path:
+def write_report(
+    compare: Path, figures: Path, out: Path, *, provenance: Iterable[Path] = (), also: Iterable[Path] = ()
+) -> Path:
     """Write `report.html`: self-contained, readable offline, with every value from the data escaped.
 
     Parameters
@@ -136,6 +152,8 @@ def write_report(compare: Path, figures: Path, out: Path, *, provenance: Iterabl
         Folder for `report.html`.
     provenance
         `provenance.json` files of earlier steps, shown besides those of `compare` and `figures`.
+    also
+        Folders of later steps (`robustness`, `power`, `claims` ...), whose tables are shown as well.
 
     Returns
     -------
@@ -147,17 +165,21 @@ def write_report(compare: Path, figures: Path, out: Path, *, provenance: Iterabl
         If a table or picture is missing or is not what the earlier steps write.
     """
     compare, figures, out = Path(compare), Path(figures), Path(out)
-    results = load_results(compare)
+    later = list(map(Path, also))
+    results = load_results(compare, later)
     drawn = _read_json(figures / "figures.json", "Name the folder that `aida-tools figures` wrote.")
     labels = {str(k): str(v) for k, v in drawn["populations"].items()}
-    known = [p for p in (compare / "provenance.json", figures / "provenance.json") if p.is_file()]
+    known = [p for p in (f / "provenance.json" for f in (compare, *later, figures)) if p.is_file()]
     steps = _steps([*map(Path, provenance), *known])
     packages: dict[str, str] = next((s["packages"] for s in steps if s["step"] == "compare"), {})
     answer = make_answer(results, labels)
     tables = {section: [_show(b) for b in some] for section, some in blocks(results, labels).items()}
+    shown = [{**figure, **_picture(figures, figure["stem"])} for figure in drawn["figures"]]
+    groups = [(key, name, [f for f in shown if f["number"] in numbers]) for key, name, numbers in _GROUPS]
     sections = [
         ("answer", "Answer"),
-        ("figures", "Figures"),
+        *([("claims", "Claims")] if "claims" in results.extra else []),
+        *((key, name) for key, name, some in groups if some or tables.get(key)),
         *([("contrasts", "Contrasts")] if tables["contrasts"] else []),
         *([("samples", "Samples")] if tables["samples"] else []),
         ("missing", "Not estimable"),
@@ -176,7 +198,8 @@ def write_report(compare: Path, figures: Path, out: Path, *, provenance: Iterabl
         answer=answer,
         facts=_facts(results),
         sections=sections,
-        figures=[{**figure, "uri": _picture(figures, figure["stem"])} for figure in drawn["figures"]],
+        groups=groups,
+        claims=claim_rows(results),
         blocks=tables,
         aliases=_aliases(results),
         exclusions=sorted((results.options.get("excluded") or {}).items(), key=lambda kv: -kv[1]),

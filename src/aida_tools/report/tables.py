@@ -100,12 +100,66 @@ def _samples(results: Results, labels: dict[str, str]) -> pd.DataFrame:
     ).dropna(axis="columns", how="all")
 
 
+#: Verdict of a claim -> the mark beside it: its class and its sign.
+VERDICTS = {
+    "supported": ("yes", "✓"),
+    "supported, but population and site cannot be told apart": ("unsure", "≈"),
+    "not supported": ("no", "–"),
+    "not testable with these data": ("open", "?"),
+}
+
+
+def claim_rows(results: Results) -> list[dict[str, str]]:
+    """Return the claims for the page: `statement, verdict, evidence, source, kind, sign` each."""
+    table = results.extra.get("claims", pd.DataFrame(columns=["statement", "verdict", "evidence", "source"]))
+    found = []
+    for record in table.fillna("").to_dict("records"):
+        kind, sign = VERDICTS.get(str(record["verdict"]), ("open", "?"))
+        texts = {key: str(record.get(key, "")) for key in ("statement", "verdict", "evidence", "source")}
+        found.append({**texts, "kind": kind, "sign": sign})
+    return found
+
+
+def _later(results: Results, labels: dict[str, str]) -> list[Block]:
+    """Return the tables of the steps that question the comparison, as those steps wrote them."""
+    found = []
+    for name, title, columns in (
+        (
+            "site_bound",
+            "Site effects that would be enough",
+            ["contrast", "status", "site_sd_bound", "sentence", "note"],
+        ),
+        ("recalibrated", "Recalibrated by the controls", None),
+        ("controls_effect", "What the controls measure", None),
+        ("permutation", "Permutation tests", None),
+        ("leave_one_out", "Without one batch, without one site", None),
+        ("misclassification", "Labelling errors that would be enough", None),
+        ("specification_summary", "Agreement of the specifications", None),
+        ("specification", "Every specification", None),
+        ("power", "What could have been found", None),
+        ("plans", "Plans for new populations", None),
+    ):
+        table = results.extra.get(name)
+        if table is None or table.empty:
+            continue
+        if name == "power":
+            keys = {"cell_type": "focus", "annotator": "annotator", "denominator": "denominator"}
+            for column, key in keys.items():
+                table = table[table[column] == results.primary[key]]
+        table = table[[c for c in columns if c in table]] if columns else table
+        if "contrast" in table:
+            table = table.assign(contrast=[_contrast(str(c), labels) for c in table["contrast"]])
+        unit = "Estimates and their limits are natural logarithms of odds ratios unless the column says otherwise."
+        found.append(Block(name.replace("_", "-"), title, unit, table.dropna(axis="columns", how="all")))
+    return found
+
+
 def blocks(results: Results, labels: dict[str, str]) -> dict[str, list[Block]]:
     """Choose the tables of each section of the page.
 
     Returns
     -------
-    Section (`contrasts`, `samples`, `missing`, `excluded`) -> its tables; empty tables are left out.
+    Section (`contrasts`, `robustness`, `samples`, `missing`, `excluded`) -> its tables; empty tables are left out.
     """
     focus, model = results.primary["focus"], results.primary.get("model")
     estimates = results.focus_estimates()
@@ -143,6 +197,7 @@ def blocks(results: Results, labels: dict[str, str]) -> dict[str, list[Block]]:
                 tests.drop(columns="cell_type").dropna(axis="columns", how="all"),
             ),
         ],
+        "robustness": _later(results, labels),
         "samples": [
             Block(
                 "samples",

@@ -1,0 +1,455 @@
+"""Which figures a comparison's tables allow, each with its caption and what is to be seen in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from aida_tools.figures.contrasts import forest, forest_table, site_band
+from aida_tools.figures.covariates import age_and_sex
+from aida_tools.figures.design import controls, design_map
+from aida_tools.figures.heatmap import shifts, shifts_table
+from aida_tools.figures.planning import power_curves
+from aida_tools.figures.results import Results, of_what
+from aida_tools.figures.robustness import (
+    leave_one_out,
+    permutation_null,
+    recalibrated,
+    specification_curve,
+    tipping_points,
+)
+from aida_tools.figures.shares import composition, share_by_population, share_by_sample, summarise
+from aida_tools.figures.style import Palette, rows
+
+#: Above this many samples they are shown by population only.
+MANY_SAMPLES = 40
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One figure with all that belongs to it.
+
+    Attributes
+    ----------
+    number
+        Its fixed number, the same in every run.
+    stem
+        Name of its files.
+    title
+        A heading of a few words.
+    caption
+        What is drawn, complete enough for a manuscript.
+    alt
+        What is to be seen, in words and numbers, for those who cannot see it.
+    table
+        The source table.
+    draw
+        Makes the figure.
+    """
+
+    number: int
+    stem: str
+    title: str
+    caption: str
+    alt: str
+    table: pd.DataFrame
+    draw: Callable[[], Figure]
+
+
+def standardised_shares(results: Results) -> pd.DataFrame | None:
+    """Take the age- and sex-standardised shares of the focus type out of the primary model's one-vs-rest contrasts.
+
+    Returns
+    -------
+    Columns `population, share, ci_low, ci_high` (0-1), or None where the model gives none.
+    """
+    estimates = results.focus_estimates()
+    pattern = r"population: (?P<population>.*) - rest"
+    chosen = estimates[
+        (estimates["model"] == results.primary.get("model")) & estimates["contrast"].str.fullmatch(pattern)
+    ]
+    if not chosen["share_a"].notna().any():
+        return None
+    codes = chosen["contrast"].str.extract(pattern)["population"]
+    return pd.DataFrame({"population": codes, "share": chosen["share_a"], "ci_low": np.nan, "ci_high": np.nan})
+
+
+def _share_plate(results: Results, palette: Palette) -> Plate:
+    shares, words = results.focus_shares(), results.share_words
+    if not results.estimated and len(shares) <= MANY_SAMPLES:
+        seen = "; ".join(f"{e.sample_id} {100 * e.share:.2f} %" for e in rows(shares))
+        return Plate(
+            number=1,
+            stem="share_by_sample",
+            title=f"{words}, sample by sample",
+            caption=f"{words} in each sample, with the 95 % Wilson interval that its number of cells leaves. The "
+            "interval says how well a sample was measured, not how donors differ: no comparison was made.",
+            alt=f"Dot plot. {words}: {seen}.",
+            table=shares,
+            draw=lambda: share_by_sample(shares, palette, title=words, synthetic=results.synthetic),
+        )
+    seen = "; ".join(
+        f"{e.label} {100 * e.median:.2f} % ({e.n_donors} donors, {e.n_batches} batches)"
+        for e in rows(summarise(shares, palette))
+    )
+    standardised = standardised_shares(results)
+    caption = (
+        f"{words} by population. Each point is a sample; batches lie side by side in lanes of alternating shade. "
+        "Line: median; grey box: its distribution-free 95 % interval (none below 6 samples). Rows are grouped by the "
+        "site of measurement."
+    )
+    table = shares
+    if standardised is not None:
+        caption += f" Right: the share standardised to the cohort's age and sex ({results.primary['model']})."
+        table = shares.merge(
+            standardised[["population", "share"]].rename(columns={"share": "standardised_share"}),
+            on="population",
+            how="left",
+        )
+    return Plate(
+        number=1,
+        stem="share_by_population",
+        title=f"{words} by population",
+        caption=caption,
+        alt=f"Dot plot of {len(shares)} samples. Median {words}: {seen}.",
+        table=table,
+        draw=lambda: share_by_population(
+            shares, palette, title=words, standardised=standardised, synthetic=results.synthetic
+        ),
+    )
+
+
+def _forest_plate(results: Results, palette: Palette) -> Plate:
+    estimates, model = results.focus_estimates(), results.primary["model"]
+    table = forest_table(estimates, model=model)
+    primary = table[table["model"] == model]
+    seen = "; ".join(
+        f"{palette.contrast(e.contrast)} {e.ratio:.2f} ({e.low:.2f} to {e.high:.2f}), {e.panel}" for e in rows(primary)
+    )
+    models = set(estimates["model"])
+    band, sd = None, np.nan
+    if (bound := results.extra.get("site_bound")) is not None and len(bound):
+        band, sd = site_band(bound)
+    said = (
+        f" Yellow: odds ratios that sites alone would give in 95 % of cases if they differed with SD {sd:.2f} (log "
+        "odds), the larger of what batches of one site (upper limit) and the controls between sites were measured to "
+        "differ by."
+        if band is not None and len(band)
+        else ""
+    )
+    units = "log10-ols gives ratios of shares, drawn hollow. " if "log10-ols" in models else ""
+    units += "propeller-asin has another unit and is in the table only. " if "propeller-asin" in models else ""
+    return Plate(
+        number=2,
+        stem="forest",
+        title="Contrasts between populations",
+        caption=f"Odds ratios of the {results.share_words} with 95 % intervals, by model; the numbers at the right "
+        f"are those of the primary model ({model}). {units}Contrasts between sites describe population and site "
+        f"together.{said}",
+        alt=f"Forest plot of {primary['contrast'].nunique()} contrasts. Odds ratios with 95 % intervals: {seen}.",
+        table=table,
+        draw=lambda: forest(estimates, palette, model=model, site_bound=band, synthetic=results.synthetic),
+    )
+
+
+def _shifts_plate(results: Results, palette: Palette) -> Plate | None:
+    estimates, model = results.estimates, results.primary["model"]
+    estimates = estimates[(estimates["model"] == model) & (estimates["annotator"] == results.primary["annotator"])]
+    # The denominator that most types are compared in: `all` in most cohorts.
+    sizes = estimates[estimates["contrast"].str.endswith(" - rest")].groupby("denominator")["cell_type"].nunique()
+    if sizes.empty:
+        return None
+    denominator = "all" if "all" in sizes else str(sizes.idxmax())
+    chosen = estimates[estimates["denominator"] == denominator]
+    table, focus = shifts_table(chosen, palette), results.primary["focus"]
+    types = table["cell_type"].nunique()
+    rank = table.loc[table["cell_type"] == focus, "rank"]
+    place = f" {focus} is number {rank.iloc[0]} of {types}." if len(rank) else ""
+    strong = int((table["q_value"] < 0.05).sum())
+    return Plate(
+        number=3,
+        stem="shifts",
+        title="Shifts of all cell types",
+        caption=f"Every cell type's share of {of_what(denominator)} in each population against all others: odds ratio "
+        f"({model}), cell types ordered by their largest absolute test statistic.{place} Dots: adjusted "
+        f"p-value q (Holm for {focus}, Benjamini-Hochberg for the others); cross: not estimated. A population "
+        "measured at one site only carries that site's effect.",
+        alt=f"Heat map of {types} cell types in {table['population'].nunique()} populations; {strong} of {len(table)} "
+        f"shifts have q below 0.05.{place}",
+        table=table,
+        draw=lambda: shifts(chosen, palette, focus=focus, synthetic=results.synthetic),
+    )
+
+
+def _design_plate(results: Results, palette: Palette) -> Plate:
+    design = results.design
+    aliased = [palette.label(code) for code in palette.order(design.dropna(subset=["aliased_with"])["population"])]
+    said = f"cannot be told apart from their site: {', '.join(aliased)}" if aliased else "none is aliased with its site"
+    return Plate(
+        number=4,
+        stem="design_map",
+        title="Who was measured where",
+        caption="Donors by population, site and batch (darker: more donors), for the samples the models used. A "
+        "population that fills a site alone, and is measured nowhere else, is aliased with that site: no model can "
+        "separate the two.",
+        alt=f"Map of {design['population'].nunique()} populations, {design['site'].nunique()} sites and "
+        f"{len(design[['site', 'batch']].drop_duplicates())} batches; {said}.",
+        table=design,
+        draw=lambda: design_map(design, palette, synthetic=results.synthetic),
+    )
+
+
+def _controls_plate(results: Results) -> Plate:
+    table, words = results.focus_controls(), results.share_words
+    pooled = table.groupby("site")[["n", "total"]].sum()
+    seen = "; ".join(f"{site} {100 * share:.2f} %" for site, share in (pooled["n"] / pooled["total"]).items())
+    return Plate(
+        number=5,
+        stem="controls",
+        title="The same controls at every site",
+        caption=f"{words} of the control samples by site and batch, with 95 % intervals. Horizontal lines: one control "
+        "donor's pooled share at a site. The same control should measure the same everywhere.",
+        alt=f"Dot plot of {len(table)} control samples of {table['donor_id'].nunique()} donors. Pooled share by "
+        f"site: {seen}.",
+        table=table,
+        draw=lambda: controls(table, title=words, synthetic=results.synthetic),
+    )
+
+
+def _composition_plate(results: Results, palette: Palette) -> Plate:
+    shares, focus = results.shown(results.shares), results.primary["focus"]
+    shares = shares[shares["annotator"] == results.primary["annotator"]]
+    denominator = "all" if "all" in set(shares["denominator"]) else results.primary["denominator"]
+    shares = shares[shares["denominator"] == denominator]
+    mean = shares.groupby("cell_type")["share"].mean().sort_values(ascending=False)
+    seen = "; ".join(f"{name} {100 * value:.1f} %" for name, value in mean.head(6).items())
+    return Plate(
+        number=10,
+        stem="composition",
+        title="The whole composition",
+        caption=f"Mean composition of {of_what(denominator)} by population, and every sample as a column (ordered by "
+        f"the most frequent type). {focus} is at the base; rarer types are united.",
+        alt=f"Stacked bars of {mean.size} cell types in {shares['sample_id'].nunique()} samples. Mean shares: {seen}.",
+        table=shares[["sample_id", "population", "site", "batch", "cell_type", "n", "total", "share"]],
+        draw=lambda: composition(shares, palette, focus=focus, synthetic=results.synthetic),
+    )
+
+
+def _about(results: Results, table: pd.DataFrame) -> str:
+    """Return the contrast of a table that a figure of one contrast shows: the headline's, else the table's first."""
+    first = results.headline()
+    known = table["contrast"].tolist()
+    return first["contrast"] if first is not None and first["contrast"] in known else str(known[0])
+
+
+def _specification_plate(results: Results, palette: Palette) -> Plate | None:
+    table = results.extra.get("specification")
+    if table is None or not table["log_odds_ratio"].notna().any():
+        return None
+    contrast = _about(results, table.dropna(subset=["log_odds_ratio"]))
+    own = table[table["contrast"] == contrast]
+    summary = results.extra.get("specification_summary", pd.DataFrame(columns=["contrast", "sentence"]))
+    said = summary.loc[summary["contrast"] == contrast, "sentence"].dropna()
+    ratios = np.exp(own["log_odds_ratio"].dropna())
+    return Plate(
+        number=6,
+        stem="specification_curve",
+        title=f"Every reasonable analysis: {palette.contrast(contrast)}",
+        caption="The same contrast under every combination of denominator, annotator, model, covariates, donor "
+        "filter and rule for unresolved cells, on one scale (odds ratios of standardised shares). Red: the one "
+        f"reported. Below: what each specification chose.{f' {said.iloc[0]}' if len(said) else ''}",
+        alt=f"{len(ratios)} specifications; odds ratios from {ratios.min():.2f} to {ratios.max():.2f}, median "
+        f"{ratios.median():.2f}.",
+        table=own,
+        draw=lambda: specification_curve(own, synthetic=results.synthetic),
+    )
+
+
+def _age_plate(results: Results, palette: Palette) -> Plate | None:
+    shares, words = results.focus_shares(), results.share_words
+    if shares["age"].nunique() < 3:
+        return None
+    estimates = results.focus_estimates()
+    estimates = estimates[(estimates["model"] == results.primary.get("model")) & estimates["estimate"].notna()]
+    age = next((row for _, row in estimates[estimates["contrast"] == "age"].iterrows()), None)
+    sex = next((row for _, row in estimates[estimates["contrast"].str.startswith("sex: ")].iterrows()), None)
+    said = ""
+    if age is not None:
+        ratio, low, high = (float(np.exp(10 * age[c])) for c in ("estimate", "ci_low", "ci_high"))
+        said = f" Odds ratio for ten years of age: {ratio:.2f} ({low:.2f} to {high:.2f})."
+    if sex is not None:
+        ratio, low, high = (float(np.exp(sex[c])) for c in ("estimate", "ci_low", "ci_high"))
+        said += f" {sex['contrast'].removeprefix('sex: ').capitalize()}: {ratio:.2f} ({low:.2f} to {high:.2f})."
+    return Plate(
+        number=8,
+        stem="age_and_sex",
+        title="Age and sex",
+        caption=f"{words} against age, by sex; a point a sample, coloured by population. Curve: the primary model's "
+        "slope, through the standardised share at the mean age; band: the slope's 95 % interval (the level's "
+        f"uncertainty is not in it).{said}",
+        alt=f"Scatter plot of {len(shares)} samples aged {shares['age'].min():.0f} to {shares['age'].max():.0f}.{said}",
+        table=shares,
+        draw=lambda: age_and_sex(shares, palette, age=age, sex=sex, title=words, synthetic=results.synthetic),
+    )
+
+
+def _tipping_plate(results: Results, palette: Palette) -> Plate | None:
+    bound, grid = results.extra.get("site_bound"), results.extra.get("misclassification_grid")
+    shown = bound.dropna(subset=["site_sd_bound"]) if bound is not None else pd.DataFrame()
+    # One-vs-rest contrasts speak for the pairs, as in the forest plot.
+    rest = shown[shown["contrast"].str.endswith(" - rest")] if len(shown) else shown
+    shown = rest if len(rest) else shown
+    drawn = grid.dropna(subset=["estimate"]) if grid is not None else pd.DataFrame()
+    if shown.empty and drawn.empty:
+        return None
+    contrast, own = "", None
+    if grid is not None and len(drawn):
+        contrast = _about(results, drawn)
+        own = grid[grid["contrast"] == contrast]
+    seen = "; ".join(f"{palette.contrast(e.contrast)} {e.site_sd_bound:.2f}" for e in rows(shown))
+    caption = []
+    if len(shown):
+        caption.append(
+            "Site effect (standard deviation between sites, log-odds scale) that would be enough for each between-site "
+            "interval to include no difference; open: it does so without any. Bands: what batches of one site, and the "
+            "controls between sites, were measured to differ by (95 % intervals)."
+        )
+    if own is not None:
+        caption.append(
+            "Odds ratio after correction for labelling that differs between the two sides in sensitivity and "
+            "specificity. Solid line: no difference left; dashed: the interval just includes it; diamond: as "
+            "reported; grey: impossible."
+        )
+    return Plate(
+        number=9,
+        stem="tipping_points",
+        title="How much bias would be enough",
+        caption=" ".join(caption),
+        alt=f"Tipping points. Site effect that suffices (SD): {seen or 'not available'}."
+        + (f" Contour plot of the corrected odds ratio of {palette.contrast(contrast)}." if own is not None else ""),
+        table=shown if len(shown) else own if own is not None else drawn,
+        draw=lambda: tipping_points(
+            shown if len(shown) else None, own, palette, contrast=contrast, synthetic=results.synthetic
+        ),
+    )
+
+
+def _permutation_plate(results: Results, palette: Palette) -> Plate | None:
+    tests, null = results.extra.get("permutation"), results.extra.get("permutation_null")
+    if tests is None or null is None or null.empty:
+        return None
+    contrast = _about(results, null)
+    own, drawn = tests[tests["contrast"] == contrast], null[null["contrast"] == contrast]
+    own = own[own["p_value"].notna()]
+    seen = "; ".join(f"{e.test}: p = {e.p_value:.2g}" for e in rows(own))
+    scheme = own["scheme"].iloc[0] if len(own) else "samples"
+    return Plate(
+        number=11,
+        stem="permutation_null",
+        title=f"The test on shuffled data: {palette.contrast(contrast)}",
+        caption=f"The statistic of the contrast (red) among its values with {scheme} permuted. If the test were "
+        "honest, 5 % of the permuted values would lie beyond the dashed lines; more means that it finds differences "
+        "where there are none.",
+        alt=f"Histograms of permuted statistics. {seen}.",
+        table=drawn,
+        draw=lambda: permutation_null(drawn, own, synthetic=results.synthetic),
+    )
+
+
+def _power_plate(results: Results) -> Plate | None:
+    table = results.extra.get("power_curves")
+    if table is None or table.empty:
+        return None
+    plans = list(dict.fromkeys(table["plan"]))
+    return Plate(
+        number=12,
+        stem="power_curves",
+        title="What such a study can find",
+        caption="Power at 0.05 against the true odds ratio, from this cohort's own spread between donors and "
+        "batches: within a site, and between sites whose effects differ with the given standard deviation (log-odds "
+        "scale). Dotted: 80 %.",
+        alt=f"Power curves of {len(plans)} plans: {'; '.join(plans[:4])}.",
+        table=table,
+        draw=lambda: power_curves(table, synthetic=results.synthetic),
+    )
+
+
+def _recalibrated_plate(results: Results, palette: Palette) -> Plate | None:
+    table = results.extra.get("recalibrated")
+    if table is None or not table["recalibrated"].notna().any():
+        return None
+    rest = table[table["contrast"].str.endswith(" - rest")]
+    table = rest if rest["recalibrated"].notna().any() else table
+    known = table.dropna(subset=["recalibrated"])
+    seen = "; ".join(
+        f"{palette.contrast(e.contrast)} {np.exp(e.estimate):.2f} becomes {np.exp(e.recalibrated):.2f} "
+        f"({np.exp(e.recalibrated_ci_low):.2f} to {np.exp(e.recalibrated_ci_high):.2f})"
+        for e in rows(known)
+    )
+    return Plate(
+        number=13,
+        stem="recalibrated",
+        title="Recalibrated by the controls",
+        caption="Between-site odds ratios with 95 % intervals as reported, and after subtracting what the same "
+        "controls differ by between the same sites, with the uncertainty of both. A wide interval is the answer, not "
+        "a failure.",
+        alt=f"Paired dot plot. {seen}.",
+        table=table,
+        draw=lambda: recalibrated(table, palette, synthetic=results.synthetic),
+    )
+
+
+def _leave_out_plate(results: Results, palette: Palette) -> Plate | None:
+    table = results.extra.get("leave_one_out")
+    if table is None or not table["estimate"].notna().any():
+        return None
+    rest = table[table["contrast"].str.endswith(" - rest")]
+    table = rest if rest["estimate"].notna().any() else table
+    known = table[table["estimate"].notna() & (table["unit"] != "none")]
+    units = known.groupby("unit")["left_out"].nunique()
+    seen = " and ".join(f"{n} {unit}{'es' if unit == 'batch' else 's'}" for unit, n in units.items())
+    largest = next(
+        iter(known.sort_values("change", key=lambda s: -s.abs()).dropna(subset="change").to_dict("records")), None
+    )
+    most = (
+        f" The largest change is that of {palette.contrast(largest['contrast'])} without {largest['left_out']}: odds "
+        f"ratio {np.exp(largest['estimate']):.2f}."
+        if largest is not None
+        else ""
+    )
+    return Plate(
+        number=14,
+        stem="leave_one_out",
+        title="Without one batch, without one site",
+        caption="Odds ratios with 95 % intervals from all samples, and the odds ratios when one batch, or one site, "
+        "is left out.",
+        alt=f"Dot plot of estimates with {seen} left out, one at a time.{most}",
+        table=table,
+        draw=lambda: leave_one_out(table, palette, synthetic=results.synthetic),
+    )
+
+
+def plates(results: Results, palette: Palette) -> list[Plate]:
+    """Return the figures that a comparison's tables allow, in order of their numbers."""
+    found: list[Plate | None] = [_share_plate(results, palette)]
+    if results.estimated and "model" in results.primary:
+        found += [_forest_plate(results, palette), _shifts_plate(results, palette), _age_plate(results, palette)]
+    if results.design["population"].nunique() > 1:
+        found.append(_design_plate(results, palette))
+    if len(results.focus_controls()):
+        found.append(_controls_plate(results))
+    if results.shares["cell_type"].nunique() > 1:
+        found.append(_composition_plate(results, palette))
+    found += [
+        _specification_plate(results, palette),
+        _tipping_plate(results, palette),
+        _permutation_plate(results, palette),
+        _power_plate(results),
+        _recalibrated_plate(results, palette),
+        _leave_out_plate(results, palette),
+    ]
+    return sorted((plate for plate in found if plate is not None), key=lambda plate: plate.number)

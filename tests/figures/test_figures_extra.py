@@ -1,0 +1,183 @@
+"""Figures of age and sex and of the steps that question a comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from aida_tools import figures
+from aida_tools.figures.contrasts import site_band
+from aida_tools.figures.plates import plates
+from aida_tools.figures.results import Results
+from aida_tools.figures.style import Palette
+from tests.figures import made_extra as made
+from tests.figures.test_figures_drawn import outside, overlaps, points, words
+
+
+def lines(figure: Figure, gid: str, axes: int = 0) -> list[np.ndarray]:
+    return [np.asarray(line.get_xdata()) for line in figure.axes[axes].lines if line.get_gid() == gid]
+
+
+def test_specifications_are_sorted_counted_and_the_reported_one_marked() -> None:
+    table = made.specification().query("contrast == @made.KOREAN")
+    figure = figures.specification_curve(table)
+    drawn = points(figure.axes[0], "specification")
+    known = table["log_odds_ratio"].dropna()
+    assert len(drawn) == len(known) == 95
+    drawn = drawn[np.argsort(drawn[:, 0])]
+    np.testing.assert_allclose(drawn[:, 1], np.sort(np.exp(known)))
+    (primary,) = [line for line in figure.axes[0].lines if line.get_gid() == "primary"]
+    assert primary.get_ydata()[0] == pytest.approx(np.exp(table["log_odds_ratio"].iloc[0]))
+    ticks = [t.get_text() for t in figure.axes[1].get_yticklabels()]
+    assert ticks[:4] == ["CD4_T", "all", "author", "gate"]
+    assert "95 specifications, sorted" in words(figure)
+
+
+def test_each_specification_has_one_tick_a_choice() -> None:
+    figure = figures.specification_curve(made.specification().query("contrast == @made.KOREAN"))
+    ticks = [line for line in figure.axes[1].lines if line.get_gid() == "choice"]
+    assert len(ticks) == 6
+    assert all(len(line.get_xdata()) == 95 for line in ticks)
+
+
+def test_a_choice_that_was_not_varied_has_no_row() -> None:
+    table = made.specification().query("contrast == @made.KOREAN and denominator == 'CD4_T'")
+    assert "denominator" not in words(figures.specification_curve(table))
+
+
+def test_tipping_points_show_bounds_bands_and_the_reported_value(palette: Palette) -> None:
+    figure = figures.tipping_points(made.site_bound(), made.misclassification_grid(), palette, contrast=made.KOREAN)
+    drawn = np.concatenate(lines(figure, "bound"))
+    np.testing.assert_allclose(np.sort(drawn), [0, 0.05, 0.14])
+    bands = {
+        p.get_gid(): p.get_extents().transformed(figure.axes[0].transData.inverted()) for p in figure.axes[0].patches
+    }
+    assert bands["batch"].x0 == pytest.approx(0.02)
+    assert bands["batch"].x1 == pytest.approx(0.18)
+    assert bands["control_site"].x1 == pytest.approx(figure.axes[0].get_xlim()[1])
+    assert "controls between sites: 0.00 to 4.00 (goes on)" in words(figure)
+    assert lines(figure, "reported", axes=1)[0] == [0]
+
+
+def test_tipping_points_do_with_either_table(palette: Palette) -> None:
+    assert len(figures.tipping_points(made.site_bound(), None, palette).axes) == 1
+    assert len(figures.tipping_points(None, made.misclassification_grid(), palette, contrast=made.KOREAN).axes) == 2
+    assert words(figures.tipping_points(None, None, palette)).strip().endswith(".")
+
+
+def test_permutation_null_has_a_bar_a_bin_and_the_observed_statistic() -> None:
+    tests, null = made.permutation()
+    figure = figures.permutation_null(null, tests)
+    assert len(figure.axes) == 2
+    for axes, test in zip(figure.axes, tests.to_dict("records"), strict=True):
+        bars = [p for p in axes.patches if p.get_gid() == "null"]
+        assert sum(p.get_height() for p in bars) == 2000
+        assert [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "statistic"] == [test["statistic"]]
+    assert f"beyond the dashed lines: {100 * tests['rejection_rate'].iloc[1]:.1f} %" in words(figure)
+
+
+def test_recalibrated_pairs_are_odds_ratios(palette: Palette) -> None:
+    figure = figures.recalibrated(made.recalibrated(), palette)
+    reported, again = (
+        line.get_xdata()
+        for line in figure.axes[0].lines
+        if line.get_label() in ("as reported", "recalibrated by the controls")
+    )
+    np.testing.assert_allclose(reported, np.exp([-0.4, 0.2]))
+    np.testing.assert_allclose(again, np.exp([-0.3, 0.1]))
+
+
+def test_leave_one_out_has_a_mark_a_unit(palette: Palette) -> None:
+    figure = figures.leave_one_out(made.leave_one_out(), palette)
+    np.testing.assert_allclose(np.sort(lines(figure, "batch")[0]), np.exp([-0.45, -0.41, -0.35]))
+    np.testing.assert_allclose(np.sort(lines(figure, "site")[0]), np.exp([-0.5, -0.3]))
+
+
+def test_power_curves_have_a_line_a_kind_and_a_panel_a_plan() -> None:
+    figure = figures.power_curves(made.power_curves())
+    assert len([a for a in figure.axes if a.axison]) == 2
+    assert len(lines(figure, "power")) == 3
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
+        "within a site", "between sites, site SD 0.1", "between sites, site SD 0.2",
+    ]  # fmt: skip
+
+
+def test_age_curve_has_the_models_slope_and_passes_through_the_standardised_share(
+    results: Results, palette: Palette
+) -> None:
+    shares = results.focus_shares()
+    age = pd.Series({"estimate": 0.01, "ci_low": 0.0, "ci_high": 0.02})
+    sex = pd.Series({"contrast": "sex: male - female", "share_a": 0.05, "share_b": 0.04})
+    figure = figures.age_and_sex(shares, palette, age=age, sex=sex)
+    assert [a.get_title(loc="left").split()[0] for a in figure.axes] == ["female", "male"]
+    assert sum(len(points(a, "donors")) for a in figure.axes) == len(shares)
+    for axes, share in zip(figure.axes, (0.04, 0.05), strict=True):
+        (curve,) = [line for line in axes.lines if line.get_gid() == "curve"]
+        x, y = np.asarray(curve.get_xdata()), np.asarray(curve.get_ydata())
+        logit = np.log(y / (1 - y))
+        np.testing.assert_allclose(np.diff(logit) / np.diff(x), 0.01)
+        assert np.interp(shares["age"].mean(), x, logit) == pytest.approx(np.log(share / (1 - share)))
+
+
+def test_site_band_is_the_odds_ratio_of_a_measured_site_effect() -> None:
+    band, sd = site_band(made.site_bound())
+    assert sd == 0.18
+    korean = band.set_index("contrast").loc[made.KOREAN]
+    assert korean["high"] == pytest.approx(np.exp(1.96 * np.sqrt(1.2) * 0.18))
+    assert korean["low"] == pytest.approx(1 / korean["high"])
+    assert len(band) == 3
+    nothing, sd = site_band(made.site_bound().assign(batch_sd_high=np.nan, control_site_sd=np.nan))
+    assert nothing.empty
+    assert np.isnan(sd)
+
+
+def test_tables_of_later_steps_give_further_figures(results: Results, palette: Palette) -> None:
+    tests, null = made.permutation()
+    extra = {
+        "specification": made.specification(), "site_bound": made.site_bound(), "permutation": tests,
+        "permutation_null": null, "misclassification_grid": made.misclassification_grid(),
+        "power_curves": made.power_curves(), "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),
+    }  # fmt: skip
+    found = plates(dataclasses.replace(results, extra=extra), palette)
+    assert [p.number for p in found] == [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14]
+    for plate in found:
+        assert len(plate.table), plate.stem
+        assert plate.caption.endswith("."), plate.stem
+        assert "nan" not in plate.alt + plate.caption, plate.stem
+    named = {p.number: p for p in found}
+    assert "Korean – all others" in named[6].title
+    assert "Yellow" in named[2].caption
+
+
+_DRAW: dict[str, Callable[[Palette, float], Figure]] = {
+    "specification": lambda p, w: figures.specification_curve(
+        made.specification().query("contrast == @made.KOREAN"), width=w
+    ),
+    "tipping": lambda p, w: figures.tipping_points(
+        made.site_bound(), made.misclassification_grid(), p, contrast=made.KOREAN, width=w
+    ),
+    "permutation": lambda p, w: figures.permutation_null(made.permutation()[1], made.permutation()[0], width=w),
+    "recalibrated": lambda p, w: figures.recalibrated(made.recalibrated(), p, width=w),
+    "leave_one_out": lambda p, w: figures.leave_one_out(made.leave_one_out(), p, width=w),
+    "power": lambda p, w: figures.power_curves(made.power_curves(), width=w),
+}
+
+
+@pytest.mark.parametrize("width", [figures.SINGLE, figures.DOUBLE])
+@pytest.mark.parametrize("name", sorted(_DRAW))
+def test_no_text_overlaps_or_leaves_the_page(name: str, width: float, palette: Palette) -> None:
+    figure = _DRAW[name](palette, width)
+    assert overlaps(figure) == []
+    assert outside(figure) == []
+
+
+def test_age_and_sex_fits_the_page(results: Results, palette: Palette) -> None:
+    for width in (figures.SINGLE, figures.DOUBLE):
+        figure = figures.age_and_sex(results.focus_shares(), palette, title=results.share_words, width=width)
+        assert overlaps(figure) == []
+        assert outside(figure) == []
