@@ -16,7 +16,11 @@ import planted
 import simulate
 from scipy import stats
 
+from aida_tools.compare.contrasts import Contrast
+from aida_tools.compare.design import build_design
+from aida_tools.compare.formula import parse_formula
 from aida_tools.compare.models import MODELS
+from aida_tools.power.closed_form import donor_variance, false_positive_rate, power_of, weighted_covariance
 from aida_tools.tables import write_tsv
 
 HERE = Path(__file__).parent
@@ -63,6 +67,28 @@ def summarise(chunk: pd.DataFrame) -> pd.Series:
     )
 
 
+def predict(scenario: simulate.Scenario, side_a: str, side_b: str, truth: float) -> float:
+    """Return the rejection rate that `aida_tools.power` foresees for the model with a batch intercept.
+
+    For equal populations that is the false positive rate of a test that leaves the sites out, for others its power;
+    not a number for a true difference under site effects.
+    """
+    cohort = simulate.draw(scenario, np.random.default_rng(0))
+    formula = parse_formula("~ population + age + sex", cohort.samples.columns)
+    design = build_design(formula, cohort.samples)
+    weights = design.reduce(design.vector(Contrast("population", side_a, side_b)))
+    batch = pd.factorize(cohort.samples["batch"])[0]
+    variance = donor_variance(simulate.DONOR_SD, scenario.share, cohort.totals)
+    assumed = weights @ weighted_covariance(design.matrix, variance, batch, scenario.library_sd) @ weights
+    sites = cohort.samples.groupby("population")["site"].first()
+    # Populations of two sites differ by two draws of the site effect.
+    actual = assumed + 2 * scenario.site_sd**2 * (sites[side_a] != sites[side_b])
+    df = batch.max() + 1 - design.matrix.shape[1]
+    if truth == 0:
+        return float(false_positive_rate(assumed**0.5, actual**0.5, df))
+    return float(power_of(truth, assumed**0.5, df)) if actual == assumed else np.nan
+
+
 def read(chunks: Path) -> pd.DataFrame:
     """Summarise all chunk files: one row a scenario, model and contrast."""
     rows = []
@@ -78,6 +104,8 @@ def read(chunks: Path) -> pd.DataFrame:
                 if spec.link != "logit" and not (group["truth"] == 0).all():
                     row[["coverage", "coverage_mcse", "bias", "bias_mcse"]] = np.nan
                 kind = NAMES[str(contrast)] if scenario in simulate.SCENARIOS else str(contrast)
+                if scenario in simulate.SCENARIOS and model == "betabinomial-mixed":
+                    row["predicted"] = predict(simulate.SCENARIOS[scenario], *simulate.CONTRASTS[kind])
                 names = {"scenario": scenario, "model": model, "contrast": kind}
                 rows.append(pd.concat([pd.Series(names), row]))
     table = pd.DataFrame(rows)

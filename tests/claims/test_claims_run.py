@@ -221,7 +221,10 @@ def test_a_wrong_test_is_refused(compared: Path, tmp_path: Path, change: dict, w
     assert words in output
 
 
-def test_slopes_that_differ_are_found_and_slopes_alone_do_not_make_them(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Populations A, B and C in the same batches of one site; in C the type `bent` falls with age."""
+    folder = tmp_path_factory.mktemp("three")
     rng = np.random.default_rng(5)
     n = 360
     population = np.array(["A", "B", "C"])[np.arange(n) % 3]
@@ -235,17 +238,21 @@ def test_slopes_that_differ_are_found_and_slopes_alone_do_not_make_them(tmp_path
     write_tsv(
         pd.DataFrame({"sample_id": ids, "population": population, "site": "X", "batch": [f"b{b}" for b in batch],
                       "sex": rng.choice(["female", "male"], n), "age": age}),
-        tmp_path / "samples.tsv",
+        folder / "samples.tsv",
     )  # fmt: skip
     write_tsv(
         pd.concat(
             pd.DataFrame({"sample_id": ids, "cell_type": t, "n_cells": cells[:, k]})
             for k, t in enumerate(["bent", "parallel", "rest"])
         ),
-        tmp_path / "counts.tsv",
+        folder / "counts.tsv",
     )
+    return folder
+
+
+def test_slopes_that_differ_are_found_and_slopes_alone_do_not_make_them(three: Path, tmp_path: Path) -> None:
     options = Options(models=("betabinomial-mixed",), focus="bent")
-    compare(tmp_path / "counts.tsv", tmp_path / "samples.tsv", tmp_path / "compare", options=options)
+    compare(three / "counts.tsv", three / "samples.tsv", tmp_path / "compare", options=options)
     test = {"kind": "interaction", "denominator": "all", "populations": ["A", "B", "C"], "family": "age"}
     claims = write_claims(
         tmp_path / "c.yaml", {**test, "cell_types": ["bent"]}, {**test, "cell_types": ["parallel"]},
@@ -259,6 +266,19 @@ def test_slopes_that_differ_are_found_and_slopes_alone_do_not_make_them(tmp_path
     assert slopes["C"] == pytest.approx(np.exp(-0.3), abs=0.08)
     assert slopes["A"] == pytest.approx(1, abs=0.08)
     assert "does not show that they are equal" in told.loc["claim-1", "evidence"]
+
+
+def test_a_model_of_differences_inside_batches_is_fitted_as_such(three: Path, tmp_path: Path) -> None:
+    options = Options(models=("betabinomial-library",), focus="bent")
+    compare(three / "counts.tsv", three / "samples.tsv", tmp_path / "compare", options=options)
+    test = {"denominator": "all", "contrasts": ["population: C - A"], "direction": "lower", "family": "f"}
+    claims = write_claims(
+        tmp_path / "c.yaml", {**test, "cell_types": ["bent", "parallel"]}, {**test, "cell_types": ["rest"]}
+    )
+    told = verdicts(tmp_path / "compare", claims, tmp_path / "out")
+    # All but the rest is the rest turned around.
+    assert told.loc["claim-0", "estimate"] == pytest.approx(-told.loc["claim-1", "estimate"], abs=1e-6)
+    assert told.loc["claim-0", "model"] == "betabinomial-library"
 
 
 def test_shifts_rank_all_types_with_their_own_false_discovery_rate(compared: Path) -> None:

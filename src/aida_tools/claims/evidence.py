@@ -126,7 +126,7 @@ def _refit(
     except AidaError as error:
         raise Missing(str(error)) from error
     out = {}
-    for setting in settings(results, samples, counts, parsed):
+    for setting in settings(results, samples, counts, parsed, name):
         fit = MODELS[name].fit(setting.data(robust=True))[0]
         for question in setting.questions:
             out[str(question.contrast)] = row(setting, question, name, MODELS[name], fit, 0)

@@ -93,7 +93,8 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     AidaError
         If the primary model's estimates are no odds ratios.
     """
-    rows = results.estimates[results.estimates["model"] == model_name(results)]
+    model = model_name(results)
+    rows = results.estimates[results.estimates["model"] == model]
     if rows.empty and len(results.estimates):
         given = ", ".join(results.estimates["model"].unique())
         msg = f"the comparison's models ({given}) give no odds ratios. Add --model betabinomial-mixed to `compare`."
@@ -104,7 +105,7 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
         samples, counts = included(results, str(annotator), str(denominator))
         known = [text for text in part["contrast"].unique() if text.partition(":")[0] in formula.variables]
         contrasts = [parse_contrast(text, formula, results.extra["samples"]) for text in known]
-        placed += [s for s in settings(results, samples, counts, contrasts) if s.answerable]
+        placed += [s for s in settings(results, samples, counts, contrasts, model) if s.answerable]
     on = [*KEYS, "contrast"]
     expectations = pd.concat([expected(s) for s in placed]) if placed else pd.DataFrame(columns=[*on, *SPREADS])
     table = rows.merge(expectations, on=on, how="left").reindex(columns=COLUMNS)

@@ -65,7 +65,8 @@ def unite(denominator: Denominator, sets: Mapping[str, Iterable[str]]) -> Denomi
 
 
 def settings(
-    results: Results, samples: pd.DataFrame, denominator: Denominator, contrasts: list[Contrast]
+    results: Results, samples: pd.DataFrame, denominator: Denominator, contrasts: list[Contrast], model: str
 ) -> list[Setting]:
     """Place contrasts in the designs of the comparison: the formula's, and one for each one-vs-rest."""
-    return make_settings(denominator, samples, model_formula(results)[0], contrasts)
+    formula, _ = model_formula(results)
+    return make_settings(denominator, samples, formula, contrasts, by_batch=MODELS[model].by_batch)
