@@ -85,6 +85,17 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+#: Two populations at one site, one at another: the smallest cohort that has everything.
+SMALL = {"SG": (3, ("SG_Chinese", "SG_Malay")), "KR": (2, ("Korean",))}
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The comparison of a small cohort: pairs only."""
+    cohort = make_cohort(6, sites=SMALL)
+    return compare_cohort(tmp_path_factory.mktemp("small"), *cohort, models=("quasibinomial",), one_vs_rest=False)
+
+
 @pytest.fixture(scope="session")
 def compared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The comparison of the default cohort."""

@@ -1,0 +1,137 @@
+"""`aida-tools robustness`, folder to folder: all tables, bad input, degenerate cohorts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from aida_tools.cli import main
+from aida_tools.robustness.run import Options, robustness
+from aida_tools.tables import write_tsv
+
+from .conftest import SITES, SMALL, compare_cohort, make_cohort
+
+TABLES = {
+    "site_bound", "controls_effect", "recalibrated", "leave_one_out", "permutation", "permutation_null",
+    "misclassification", "misclassification_grid", "specification", "specification_summary",
+}  # fmt: skip
+FEW = Options(permutations=50, specifications=5, covariates=(), strata=())
+
+
+def test_the_command_writes_every_table(small_folder: Path, tmp_path: Path) -> None:
+    arguments = ["robustness", str(small_folder), "--out", str(tmp_path / "out"), "--permutations", "50"]
+    arguments += ["--specifications", "12", "--labels-at", "KR=0.8,0.995", "--seed", "4"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert {p.stem for p in (tmp_path / "out").glob("*.tsv")} == TABLES
+    record = json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))
+    assert record["seed"] == 4
+    assert record["config"]["labels_at"] == ["KR=0.8,0.995"]
+    assert {entry["path"] for entry in record["inputs"]} == {
+        "compare.json", "samples.tsv", "shares.tsv", "estimates.tsv",
+    }  # fmt: skip
+
+
+def test_one_thread_or_two_write_the_same(small_folder: Path, tmp_path: Path) -> None:
+    for threads in (1, 2):
+        robustness(small_folder, tmp_path / str(threads), options=FEW, threads=threads)
+    for name in TABLES:
+        first, second = (pd.read_csv(tmp_path / n / f"{name}.tsv", sep="\t") for n in ("1", "2"))
+        pd.testing.assert_frame_equal(first, second)
+
+
+def _no_focus(folder: Path) -> None:
+    path = folder / "compare.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"focus": None}), encoding="utf-8")
+
+
+def _no_model(folder: Path) -> None:
+    path = folder / "compare.json"
+    models = {"models": ["betabinomal"]}
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | models), encoding="utf-8")
+
+
+def _no_contrast(folder: Path) -> None:
+    table = pd.read_csv(folder / "estimates.tsv", sep="\t", dtype=str)
+    write_tsv(table[~table["contrast"].str.startswith("population")], folder / "estimates.tsv")
+
+
+def _strange_sample(folder: Path) -> None:
+    table = pd.read_csv(folder / "shares.tsv", sep="\t", dtype=str)
+    table.loc[2, "sample_id"] = "nobody"
+    write_tsv(table, folder / "shares.tsv")
+
+
+def _negative(folder: Path) -> None:
+    table = pd.read_csv(folder / "shares.tsv", sep="\t", dtype=str)
+    table.loc[2, "n"] = "-1"
+    write_tsv(table, folder / "shares.tsv")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "compare.json").unlink(), "compare.json: there is no such file. Name the folder"),
+        (lambda f: (f / "compare.json").write_text("{", encoding="utf-8"), "not valid JSON"),
+        (lambda f: (f / "samples.tsv").unlink(), "samples.tsv: there is no such file"),
+        (_no_focus, "key 'focus' is empty"),
+        (_no_model, "there is no model 'betabinomal'. Did you mean 'betabinomial'?"),
+        (_no_contrast, "no contrast of populations for 'Treg'"),
+        (_strange_sample, "column 'sample_id', row 3: value 'nobody' is not in samples.tsv"),
+        (_negative, "column 'n', row 3: value '-1.0' must be a count of 0 or more"),
+    ],
+)
+def test_a_wrong_folder_is_refused(small_folder: Path, tmp_path: Path, spoil, message: str) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "compare"
+    shutil.copytree(small_folder, folder)
+    spoil(folder)
+    result = CliRunner().invoke(main, ["robustness", str(folder), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_worthless_labels_are_refused(small_folder: Path, tmp_path: Path) -> None:
+    arguments = ["robustness", str(small_folder), "--out", str(tmp_path / "out"), "--sensitivity", "0.3"]
+    result = CliRunner().invoke(main, [*arguments, "--specificity", "0.6"])
+    assert result.exit_code == 1
+    assert "better than chance" in result.output
+
+
+def zero_focus(samples: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts without a focus cell in one population."""
+    korean = samples.loc[samples["population"] == "Korean", "sample_id"]
+    out = counts.copy()
+    out.loc[out["sample_id"].isin(korean) & (out["cell_type"] == "Treg"), "n_cells"] = 0
+    return out
+
+
+@pytest.mark.parametrize("kind", ["one site", "one batch a site", "no controls", "no focus cell", "nothing recorded"])
+def test_degenerate_cohorts_have_named_states(kind: str, tmp_path: Path) -> None:
+    sites = {
+        "one site": {"SG": SITES["SG"]},
+        "one batch a site": {"KR": (1, ("Korean",)), "JP": (1, ("Japanese",))},
+    }.get(kind, SMALL)
+    samples, counts = make_cohort(7, sites=sites, donors=14, controls=int(kind != "no controls"))
+    if kind == "no focus cell":
+        counts = zero_focus(samples, counts)
+    if kind == "nothing recorded":
+        samples = samples[["sample_id", "population"]][~samples["is_control"]]
+        counts = counts[counts["sample_id"].isin(samples["sample_id"])]
+    formula = "~ population" if kind == "nothing recorded" else "~ population + age + sex"
+    models = ("betabinomial-mixed", "log10-ols") if kind != "nothing recorded" else ("betabinomial",)
+    folder = compare_cohort(tmp_path, samples, counts, formula=formula, models=models, one_vs_rest=False)
+    robustness(folder, tmp_path / "out", options=FEW)
+    written = {p.stem: pd.read_csv(p, sep="\t") for p in (tmp_path / "out").glob("*.tsv")}
+    assert set(written) == TABLES
+    for name in ("leave_one_out", "specification"):
+        assert written[name].loc[written[name]["estimate"].isna(), "note"].notna().all()
+    silent = written["permutation"]["p_value"].isna() & written["permutation"]["note"].isna()
+    assert not silent.any()
+    silent = written["misclassification"]["corrected"].isna() & written["misclassification"]["note"].isna()
+    assert not silent.any()
