@@ -14,6 +14,7 @@ import click
 
 from aida_tools import __version__
 from aida_tools.errors import AidaError
+from aida_tools.files import mark_start
 
 _EXISTING = click.Path(path_type=Path)
 _OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
@@ -42,6 +43,15 @@ _MODELS = click.option(
 )
 
 
+_ALSO = click.option(
+    "--also",
+    multiple=True,
+    type=_EXISTING,
+    metavar="DIR",
+    help="Folder of a later step (robustness, power, claims ...) to show as well; may be repeated.",
+)
+
+
 class _Group(click.Group):
     """Commands in the order of the pipeline; errors of the user's making without a traceback."""
 
@@ -67,6 +77,7 @@ def main() -> None:
 
     Each command does one step and writes only under --out; `snakemake` runs them all.
     """
+    mark_start()
 
 
 @main.command()
@@ -304,35 +315,48 @@ def compare(
 @main.command()
 @click.argument("compared", metavar="COMPARE_DIR", type=_EXISTING)
 @_OUT
+@click.option("--permutations", type=click.IntRange(1), default=10_000, show_default=True, help="Of each contrast.")
+@click.option("--specifications", type=click.IntRange(1), default=1000, show_default=True, help="At most so many.")
+@click.option("--sensitivity", type=float, default=1.0, show_default=True, help="Of the labels, at every site.")
+@click.option("--specificity", type=float, default=1.0, show_default=True, help="Of the labels, at every site.")
+@click.option("--labels-at", multiple=True, metavar="SITE=SENSITIVITY,SPECIFICITY", help="Of the labels at one site.")
+@click.option("--unresolved", multiple=True, metavar="TYPE", help="Label of unresolved cells; default CD4+_T and T.")
+@click.option("--covariate", "covariates", multiple=True, metavar="COLUMN", help="Adjust for it as well, in turn.")
+@click.option("--stratum", "strata", multiple=True, metavar="COLUMN", help="Look at each of its levels alone.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the permutations.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Models fitted at a time.")
-def robustness(compared: Path, out: Path, **options: Any) -> None:
+def robustness(compared: Path, out: Path, threads: int, **options: Any) -> None:
     """Question what COMPARE_DIR found: site effects, controls, batches, permutations, labels, specifications."""
+    from aida_tools.robustness.run import Options
     from aida_tools.robustness.run import robustness as run
 
-    run(compared, out, **options)
+    given = {name: value for name, value in options.items() if value != ()}
+    run(compared, out, options=Options(**given), threads=threads)
 
 
 @main.command()
 @click.argument("compared", metavar="COMPARE_DIR", type=_EXISTING)
 @_POPULATIONS
+@_ALSO
 @_OUT
-def figures(compared: Path, populations: Path, out: Path) -> None:
+def figures(compared: Path, populations: Path, also: tuple[Path, ...], out: Path) -> None:
     """Draw the figures of COMPARE_DIR as PDF, SVG and 300-dpi PNG, with their source tables."""
     from aida_tools.figures.run import draw_figures
 
-    draw_figures(compared, populations, out)
+    draw_figures(compared, populations, out, also=also)
 
 
 @main.command()
 @click.argument("compared", metavar="COMPARE_DIR", type=_EXISTING)
 @click.argument("drawn", metavar="FIGURES_DIR", type=_EXISTING)
 @click.option("--provenance", multiple=True, type=_EXISTING, metavar="FILE", help="Earlier step's provenance.json.")
+@_ALSO
 @_OUT
-def report(compared: Path, drawn: Path, provenance: tuple[Path, ...], out: Path) -> None:
+def report(compared: Path, drawn: Path, provenance: tuple[Path, ...], also: tuple[Path, ...], out: Path) -> None:
     """Write one self-contained page on what COMPARE_DIR found, with the pictures of FIGURES_DIR."""
     from aida_tools.report.run import write_report
 
-    write_report(compared, drawn, out, provenance=provenance)
+    write_report(compared, drawn, out, provenance=provenance, also=also)
 
 
 @main.command()

@@ -17,6 +17,9 @@ from typing import Any
 
 from aida_tools.errors import AidaError
 
+#: When the command that runs in this process began; a library call has no such moment and counts from its block.
+_command_began: dt.datetime | None = None
+
 #: Packages whose version can change a number or a picture.
 _PACKAGES = (
     "aida-tools",
@@ -30,6 +33,12 @@ _PACKAGES = (
     "scanpy",
     "scipy",
 )
+
+
+def mark_start() -> None:
+    """Note that a command begins now, for the provenance of what it writes."""
+    global _command_began
+    _command_began = dt.datetime.now(dt.UTC)
 
 
 def sha256(path: Path) -> str:
@@ -99,7 +108,7 @@ def staged(
     except OSError as error:
         msg = f"--out {out}: cannot write there ({error.strerror}). Name a folder you may write to."
         raise AidaError(msg) from error
-    started = dt.datetime.now(dt.UTC)
+    started = _command_began or dt.datetime.now(dt.UTC)
     try:
         yield staging
         record = {
