@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
-from aida_tools.compare.betabinomial import fit_betabinomial, fit_mixed, hermite, log_binomials
+from aida_tools.compare import mixed
+from aida_tools.compare.betabinomial import fit_betabinomial, log_binomials
 from aida_tools.compare.design import build_design
 from aida_tools.compare.fit import Data, Fit
 from aida_tools.compare.formula import parse_formula
 from aida_tools.compare.likelihood import all_terms, mixed_loglik, terms
+from aida_tools.compare.mixed import fit_mixed, hermite
 from aida_tools.compare.quasibinomial import fit_quasibinomial
 
 ORACLES = Path(__file__).parents[1] / "oracles"
@@ -68,7 +70,31 @@ def test_mixed_agrees_with_glmmtmb(cohort: pd.DataFrame, cell_type: str) -> None
     want = oracle(cell_type, "betabinomial-mixed")
     assert_agrees(fit, want, estimate=1e-3, error=1e-3)
     assert fit.group_sd == pytest.approx(want["sd"].iloc[0], abs=2e-3)
-    assert fit.df == 16 - 6
+
+
+def test_degrees_of_freedom_are_those_of_their_stratum(cohort: pd.DataFrame) -> None:
+    """A and B share batches, C and D have theirs: 16 batches less intercept, C, D; 240 samples less 16, B, age, sex.
+
+    nlme 3.1's lme(y ~ population + age + sex, random = ~ 1 | batch) has 13 for C and D, 221 for B, age and sex.
+    """
+    fit = fit_mixed(data_of(cohort, "common"))[0]
+    b, c, d, age = np.eye(6)[[1, 2, 3, 4]]
+    assert fit.df == 13
+    for weights in (c, d, c - d, c - b):
+        assert fit.contrast(weights).df == 13
+    for weights in (b, age):
+        assert fit.contrast(weights).df == pytest.approx(221, rel=0.1)
+
+
+def test_degrees_of_freedom_fall_as_batches_are_less_mixed(cohort: pd.DataFrame) -> None:
+    """With A and B together in one batch only, nearly all is told between batches."""
+    data = data_of(cohort, "common")
+    batches = cohort["batch"].where(cohort["population"] != "B", "B" + cohort["batch"])
+    batches[(cohort["batch"] == "b01")] = "b01"
+    apart = Data(data.counts, data.totals, data.design, pd.factorize(batches)[0])
+    fit = fit_mixed(apart)[0]
+    assert fit.df == 23 - 3
+    assert 20 < fit.contrast(np.eye(6)[1]).df < 60
 
 
 @pytest.mark.parametrize("cell_type", TYPES)
@@ -83,9 +109,11 @@ def test_one_node_is_the_laplace_approximation(cohort: pd.DataFrame, cell_type: 
     assert value + log_binomials(counts, totals) == pytest.approx(want["loglik"].iloc[0], abs=1e-5)
 
 
-def test_more_nodes_change_nothing(cohort: pd.DataFrame) -> None:
+def test_more_nodes_change_nothing(cohort: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     data = data_of(cohort, "rare")
-    few, many = fit_mixed(data)[0], fit_mixed(data, nodes=25)[0]
+    few = fit_mixed(data)[0]
+    monkeypatch.setattr(mixed, "NODES", (25,))
+    many = fit_mixed(data)[0]
     np.testing.assert_allclose(few.coef, many.coef, atol=1e-5)
     assert few.group_sd == pytest.approx(many.group_sd, abs=1e-4)
 
@@ -140,10 +168,10 @@ def test_batches_that_do_not_differ_give_the_plain_fit() -> None:
     # Sorted inside batches: every batch holds the same counts, so batches vary less than donors do.
     counts = np.tile(np.sort(rng.binomial(500, rng.beta(8, 80, 5))), 12).astype(float)
     data = Data(counts[:, None], totals, np.ones((60, 1)), groups)
-    mixed, plain = fit_mixed(data)[0], fit_betabinomial(data)[0]
-    assert mixed.group_sd == 0
-    assert mixed.df == 11
-    np.testing.assert_array_equal(mixed.coef, plain.coef)
+    with_batches, plain = fit_mixed(data)[0], fit_betabinomial(data)[0]
+    assert with_batches.group_sd == 0
+    assert with_batches.df == 11
+    np.testing.assert_array_equal(with_batches.coef, plain.coef)
 
 
 def test_no_batches_and_few_batches_are_said(cohort: pd.DataFrame) -> None:
@@ -151,8 +179,10 @@ def test_no_batches_and_few_batches_are_said(cohort: pd.DataFrame) -> None:
     without = fit_mixed(Data(data.counts, data.totals, data.design))[0]
     assert without.converged
     assert "no batch is recorded" in without.message
-    few = fit_mixed(Data(data.counts, data.totals, data.design, data.codes % 6))[0]
-    assert "6 batches for 6 coefficients" in few.message
+    # One batch a site: A and B at one, C and D alone.
+    codes = np.where(data.codes < 8, 0, np.where(data.codes < 12, 1, 2))
+    few = fit_mixed(Data(data.counts, data.totals, data.design, codes))[0]
+    assert "3 batches for 3 coefficients that only batches tell" in few.message
     np.testing.assert_array_equal(few.cov, fit_betabinomial(data)[0].cov)
 
 

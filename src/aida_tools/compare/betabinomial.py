@@ -1,7 +1,7 @@
-"""Beta-binomial regression by maximum likelihood, with and without a random batch intercept.
+"""Beta-binomial regression by maximum likelihood.
 
 Log-odds of a type are linear in the design; samples vary around them with one precision for all, so that weights
-saturate as cells grow. Agrees with glmmTMB (tests/oracles/betabinomial.R, mixed.R).
+saturate as cells grow. Agrees with glmmTMB (tests/oracles/betabinomial.R).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 from scipy import linalg, special
 
 from aida_tools.compare.fit import Data, Fit, failed, no_cells
-from aida_tools.compare.likelihood import all_terms, mixed_loglik
+from aida_tools.compare.likelihood import all_terms
 from aida_tools.compare.quasibinomial import irls
 
 #: log phi stays within these: above, samples vary no more than binomial draws; below, all or nothing.
-_LOG_PRECISION = (-4.0, 14.0)
+LOG_PRECISION = (-4.0, 14.0)
 _ITERATIONS = 60
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
@@ -105,7 +105,7 @@ def _start(counts: np.ndarray, totals: np.ndarray, design: np.ndarray) -> np.nda
     return np.append(np.clip(coef, -30, 30), np.log(1 / overlap))
 
 
-def _covariance(hessian: np.ndarray, p: int, free: np.ndarray) -> np.ndarray:
+def covariance(hessian: np.ndarray, p: int, free: np.ndarray) -> np.ndarray:
     """Return the covariance of the first p parameters from the Hessian over the free ones."""
     return np.linalg.inv(-hessian[np.ix_(free, free)])[:p, :p]
 
@@ -129,14 +129,14 @@ def fit_one(counts: np.ndarray, totals: np.ndarray, design: np.ndarray, start: n
     n, p = design.shape
     if counts.sum() == 0:
         return no_cells(p)
-    lower = np.append(np.full(p, -40.0), _LOG_PRECISION[0])
-    upper = np.append(np.full(p, 40.0), _LOG_PRECISION[1])
+    lower = np.append(np.full(p, -40.0), LOG_PRECISION[0])
+    upper = np.append(np.full(p, 40.0), LOG_PRECISION[1])
     objective = _objective(counts, totals, design)
     try:
         theta, reached = maximise(objective, _start(counts, totals, design) if start is None else start, lower, upper)
         value, _, hessian = objective(theta)
         free = np.flatnonzero((theta > lower) & (theta < upper))
-        cov = _covariance(hessian, p, np.union1d(free, np.arange(p)))
+        cov = covariance(hessian, p, np.union1d(free, np.arange(p)))
     except np.linalg.LinAlgError:
         return failed(p, "the fit did not converge: some shares go to 0 or 1 (separation)")
     message = "" if reached else f"the fit did not converge in {_ITERATIONS} iterations"
@@ -160,85 +160,3 @@ def fit_by_library(data: Data) -> list[Fit]:
     if data.groups is None:
         return [failed(p, "no batch is recorded to compare inside of", "too-few")] * data.counts.shape[1]
     return [replace(fit, cov=fit.cov * n / (n - p)) for fit in fit_betabinomial(data)]
-
-
-def _variance_score(counts: np.ndarray, totals: np.ndarray, data: Data, fit: Fit) -> float:
-    """Return the slope of the log-likelihood in the batch variance at 0; positive if batches differ."""
-    t = all_terms(counts, totals, data.design @ fit.coef, float(np.log(fit.precision)))
-    by_group = np.bincount(data.codes, t[1], data.n_groups)
-    return float(by_group @ by_group + t[3].sum()) / 2
-
-
-def hermite(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return Gauss-Hermite nodes z and log(w) + z^2."""
-    z, w = np.polynomial.hermite.hermgauss(nodes)
-    return z, np.log(w) + z**2
-
-
-def fit_one_mixed(counts: np.ndarray, totals: np.ndarray, data: Data, *, nodes: int = 7) -> Fit:
-    """Fit one cell type with a normal intercept for each batch.
-
-    Parameters
-    ----------
-    counts, totals
-        Shape (n,), floats.
-    data
-        Its design and groups; its samples must be sorted by group.
-    nodes
-        Gauss-Hermite nodes around each batch's mode; more are taken where these do not suffice.
-
-    Returns
-    -------
-    Fit with t on g - p degrees of freedom; `group_sd` is 0 where the batches vary no more than their donors explain.
-    """
-    p = data.design.shape[1]
-    df = float(data.n_groups - p)
-    plain = fit_one(counts, totals, data.design)
-    if not plain.converged:
-        return plain
-    if _variance_score(counts, totals, data, plain) <= 0:
-        return replace(plain, df=df)
-    starts = np.searchsorted(data.codes, np.arange(data.n_groups + 1))
-    modes = np.zeros(data.n_groups)
-
-    def objective(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        return mixed_loglik(counts, totals, data.design, starts, theta, modes, *rule)
-
-    lower = np.concatenate([np.full(p, -40.0), [_LOG_PRECISION[0], -6.0]])
-    upper = np.concatenate([np.full(p, 40.0), [_LOG_PRECISION[1], 1.5]])
-    theta = np.concatenate([plain.coef, [np.log(plain.precision), np.log(0.15)]])
-    # Value and gradient agree up to the error of the quadrature; with a wide intercept only many nodes make it small.
-    for rule in (hermite(nodes), hermite(5 * nodes)):
-        theta, reached = maximise(objective, theta, lower, upper)
-        if reached:
-            break
-    value, _, hessian = objective(theta)
-    free = np.flatnonzero((theta > lower) & (theta < upper))
-    try:
-        cov = _covariance(hessian, p, np.union1d(free, np.arange(p)))
-    except np.linalg.LinAlgError:
-        return failed(p, "the fit did not converge: its information matrix is singular")
-    message = "" if reached else f"the fit did not converge in {_ITERATIONS} iterations"
-    loglik = value + log_binomials(counts, totals)
-    precision, group_sd = np.exp(theta[p:])
-    fit = Fit(theta[:p], cov, df, reached, message, loglik=loglik, precision=float(precision))
-    return replace(fit, group_sd=float(group_sd))
-
-
-def fit_mixed(data: Data, *, nodes: int = 7) -> list[Fit]:
-    """Fit each type with a random batch intercept, t on batches minus coefficients.
-
-    Where no more batches than coefficients are recorded the intercept is left out, and the fit's message says so.
-    """
-    p = data.design.shape[1]
-    if data.groups is None or data.n_groups <= p:
-        note = "no batch is recorded"
-        if data.groups is not None:
-            note = f"{data.n_groups} batches for {p} coefficients"
-        note += ": what batches differ by cannot be judged and is not in the interval"
-        return [replace(fit, message=fit.message or note) for fit in fit_betabinomial(data)]
-    order = np.argsort(data.groups, kind="stable")
-    design = np.ascontiguousarray(data.design[order])
-    ordered = Data(data.counts[order], data.totals[order].astype(float), design, data.groups[order])
-    counts = np.ascontiguousarray(ordered.counts.T, dtype=float)
-    return [fit_one_mixed(y, ordered.totals, ordered, nodes=nodes) for y in counts]

@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import special
 
-from aida_tools.compare.betabinomial import fit_betabinomial, fit_by_library, fit_mixed, hermite
+from aida_tools.compare.betabinomial import fit_betabinomial, fit_by_library
 from aida_tools.compare.clr import fit_clr, fit_two_class
 from aida_tools.compare.cluster import fit_cluster
 from aida_tools.compare.fit import Data, Fit
+from aida_tools.compare.mixed import fit_mixed, hermite
 from aida_tools.compare.ols import fit_log10
 from aida_tools.compare.propeller import fit_asin, fit_logit
 from aida_tools.compare.quasibinomial import fit_quasi_share, fit_quasibinomial

@@ -87,13 +87,14 @@ def wald(fit: Fit, weights: np.ndarray) -> tuple[float, int, float, float]:
 
     Returns
     -------
-    F, its degrees of freedom (rank of the hypothesis, and the fit's), p-value.
+    F, its degrees of freedom (rank of the hypothesis, and the fewest of its contrasts), p-value.
     """
     value, cov = weights @ fit.coef, weights @ fit.cov @ weights.T
     q = int(np.linalg.matrix_rank(cov))
+    df = min(fit.contrast(w).df for w in weights)
     statistic = float(value @ np.linalg.pinv(cov) @ value) / q
-    p = stats.f.sf(statistic, q, fit.df) if np.isfinite(fit.df) else stats.chi2.sf(q * statistic, q)
-    return statistic, q, fit.df, float(p)
+    p = stats.f.sf(statistic, q, df) if np.isfinite(df) else stats.chi2.sf(q * statistic, q)
+    return statistic, q, df, float(p)
 
 
 def likelihood_ratio(

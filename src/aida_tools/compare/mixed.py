@@ -1,0 +1,175 @@
+"""Beta-binomial regression with a normal intercept for each batch, by adaptive Gauss-Hermite quadrature.
+
+Agrees with glmmTMB (tests/oracles/betabinomial.R), which uses the Laplace approximation: one node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import special
+
+from aida_tools.compare.betabinomial import (
+    LOG_PRECISION,
+    Objective,
+    covariance,
+    fit_betabinomial,
+    fit_one,
+    log_binomials,
+    maximise,
+)
+from aida_tools.compare.fit import Data, Fit, failed
+from aida_tools.compare.likelihood import all_terms, mixed_loglik
+
+#: Nodes around each batch's mode, and those taken where the first do not suffice.
+NODES = (7, 35)
+_LOG_SD = (-6.0, 1.5)
+
+
+def hermite(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return Gauss-Hermite nodes z and log(w) + z^2."""
+    z, w = np.polynomial.hermite.hermgauss(nodes)
+    return z, np.log(w) + z**2
+
+
+def _variance_score(counts: np.ndarray, totals: np.ndarray, data: Data, fit: Fit) -> float:
+    """Return the slope of the log-likelihood in the batch variance at 0; positive if batches differ."""
+    t = all_terms(counts, totals, data.design @ fit.coef, float(np.log(fit.precision)))
+    by_group = np.bincount(data.codes, t[1], data.n_groups)
+    return float(by_group @ by_group + t[3].sum()) / 2
+
+
+def batch_means(values: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return weighted means of columns in each batch, one row a batch.
+
+    Parameters
+    ----------
+    values
+        Shape (n, p).
+    codes
+        Batches 0 ... g - 1, shape (n,).
+    weights
+        Shape (n,), above 0.
+    """
+    sums = np.zeros((codes.max() + 1, values.shape[1]))
+    np.add.at(sums, codes, values * weights[:, None])
+    return sums / np.bincount(codes, weights)[:, None]
+
+
+def between_columns(data: Data) -> int:
+    """Count the coefficients that only batches tell: the intercept, a population with batches of its own."""
+    inside = data.design - batch_means(data.design, data.codes, np.ones(len(data.totals)))[data.codes]
+    return data.design.shape[1] - int(np.linalg.matrix_rank(inside, tol=1e-8 * np.abs(data.design).max()))
+
+
+class Containment:
+    """Degrees of freedom of a contrast, by where its information comes from.
+
+    Batches leave g - (between columns) degrees of freedom to what is told between batches, and samples
+    n - g - (other columns) to what is told inside them. With w the share of a contrast's information from inside (its
+    variance over that of the same contrast with the batches held fixed), ``1/df = w^2/df_inside + (1-w)^2/df_between``:
+    the degrees of freedom of two independent estimates combined by their precisions.
+    """
+
+    def __init__(self, counts: np.ndarray, data: Data, fit: Fit) -> None:
+        n, p = data.design.shape
+        between = between_columns(data)
+        self.between = float(data.n_groups - between)
+        self.inside = float(n - data.n_groups - (p - between))
+        self._cov = fit.cov
+        eta = data.design @ fit.coef
+        mean = special.expit(eta)
+        weights = data.totals * mean * (1 - mean) / (1 + (data.totals - 1) / (fit.precision + 1)) + 1e-12
+        # Moments give the samples' weights smoothly; the likelihood, which knows the shape too, gives their level.
+        weights *= max(-all_terms(counts, data.totals, eta, np.log(fit.precision))[3].sum() / weights.sum(), 0.1)
+        centred = data.design - batch_means(data.design, data.codes, weights)[data.codes]
+        values, self._vectors = np.linalg.eigh((centred * weights[:, None]).T @ centred)
+        self._seen = values > 1e-9 * values.max()
+        self._values = values
+
+    def __call__(self, weights: np.ndarray) -> float:
+        """Return the degrees of freedom of a contrast, weights of shape (p,)."""
+        parts = self._vectors.T @ weights
+        if np.abs(parts[~self._seen]).max(initial=0.0) > 1e-6 * np.abs(weights).max():
+            return self.between
+        alone = float(np.sum(parts[self._seen] ** 2 / self._values[self._seen]))
+        w = min(float(weights @ self._cov @ weights) / alone, 1.0)
+        if self.inside <= 0:
+            return self.between
+        return 1 / (w**2 / self.inside + (1 - w) ** 2 / self.between)
+
+
+def _with_df(fit: Fit, counts: np.ndarray, data: Data) -> Fit:
+    df = Containment(counts, data, fit)
+    return replace(fit, df=df.between, df_of=df)
+
+
+def fit_one_mixed(counts: np.ndarray, totals: np.ndarray, data: Data) -> Fit:
+    """Fit one cell type with a normal intercept for each batch.
+
+    Parameters
+    ----------
+    counts, totals
+        Shape (n,), floats.
+    data
+        Its design and groups; its samples must be sorted by group.
+
+    Returns
+    -------
+    Fit with t on the degrees of freedom of `Containment`; `group_sd` is 0 where the batches vary no more than their
+    donors explain.
+    """
+    p = data.design.shape[1]
+    plain = fit_one(counts, totals, data.design)
+    if not plain.converged:
+        return plain
+    if _variance_score(counts, totals, data, plain) <= 0:
+        return _with_df(plain, counts, data)
+    starts = np.searchsorted(data.codes, np.arange(data.n_groups + 1))
+    modes = np.zeros(data.n_groups)
+
+    def objective_with(nodes: int) -> Objective:
+        rule = hermite(nodes)
+        return lambda theta: mixed_loglik(counts, totals, data.design, starts, theta, modes, *rule)
+
+    lower = np.concatenate([np.full(p, -40.0), [LOG_PRECISION[0], _LOG_SD[0]]])
+    upper = np.concatenate([np.full(p, 40.0), [LOG_PRECISION[1], _LOG_SD[1]]])
+    theta = np.concatenate([plain.coef, [np.log(plain.precision), np.log(0.15)]])
+    # Value and gradient agree up to the error of the quadrature; with a wide intercept only many nodes make it small.
+    for nodes in NODES:
+        objective = objective_with(nodes)
+        theta, reached = maximise(objective, theta, lower, upper)
+        if reached:
+            break
+    value, _, hessian = objective(theta)
+    free = np.flatnonzero((theta > lower) & (theta < upper))
+    try:
+        cov = covariance(hessian, p, np.union1d(free, np.arange(p)))
+    except np.linalg.LinAlgError:
+        return failed(p, "the fit did not converge: its information matrix is singular")
+    precision, group_sd = np.exp(theta[p:])
+    message = "" if reached else "the fit did not converge"
+    fit = Fit(theta[:p], cov, np.nan, reached, message, loglik=value + log_binomials(counts, totals))
+    return _with_df(replace(fit, precision=float(precision), group_sd=float(group_sd)), counts, data)
+
+
+def fit_mixed(data: Data) -> list[Fit]:
+    """Fit each type with a random batch intercept.
+
+    Where the batches are no more than the coefficients told between them (one batch a site, or none recorded) the
+    intercept is left out, and the fit's message says so.
+    """
+    note = ""
+    if data.groups is None:
+        note = "no batch is recorded"
+    elif data.n_groups <= (between := between_columns(data)):
+        note = f"{data.n_groups} batches for {between} coefficients that only batches tell"
+    if note:
+        note += ": what batches differ by cannot be judged and is not in the interval"
+        return [replace(fit, message=fit.message or note) for fit in fit_betabinomial(data)]
+    order = np.argsort(data.codes, kind="stable")
+    design = np.ascontiguousarray(data.design[order])
+    ordered = Data(data.counts[order], data.totals[order].astype(float), design, data.codes[order])
+    counts = np.ascontiguousarray(ordered.counts.T, dtype=float)
+    return [fit_one_mixed(y, ordered.totals, ordered) for y in counts]
