@@ -16,7 +16,7 @@ from aida_tools.figures.contrasts import forest_table
 from aida_tools.figures.heatmap import shifts_table
 from aida_tools.figures.plates import plates
 from aida_tools.figures.results import Results, load_results
-from aida_tools.figures.style import Palette
+from aida_tools.figures.style import DPI, Palette
 from tests.figures.made_compare import write_compare
 
 
@@ -35,7 +35,9 @@ def tick_labels(axes: Axes) -> list[str]:
 
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     """Return the texts that are drawn, the watermark apart, with their boxes in pixels."""
-    figure.draw_without_rendering()
+    figure.set_dpi(DPI)
+    for _ in range(2):
+        figure.draw_without_rendering()
     drawn: list[Text] = []
     draw = Text.draw
     with pytest.MonkeyPatch.context() as patch:

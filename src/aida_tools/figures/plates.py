@@ -255,13 +255,15 @@ def _specification_plate(results: Results, palette: Palette) -> Plate | None:
     summary = results.extra.get("specification_summary", pd.DataFrame(columns=["contrast", "sentence"]))
     said = summary.loc[summary["contrast"] == contrast, "sentence"].dropna()
     ratios = np.exp(own["log_odds_ratio"].dropna())
+    absent = int(own["log_odds_ratio"].isna().sum())
+    rest = f" {absent} more have no value on this scale." if absent else ""
     return Plate(
         number=6,
         stem="specification_curve",
         title=f"Every reasonable analysis: {palette.contrast(contrast)}",
         caption="The same contrast under every combination of denominator, annotator, model, covariates, donor "
         "filter and rule for unresolved cells, on one scale (odds ratios of standardised shares). Red: the one "
-        f"reported. Below: what each specification chose.{f' {said.iloc[0]}' if len(said) else ''}",
+        f"reported. Below: what each specification chose.{rest}{f' {said.iloc[0]}' if len(said) else ''}",
         alt=f"{len(ratios)} specifications; odds ratios from {ratios.min():.2f} to {ratios.max():.2f}, median "
         f"{ratios.median():.2f}.",
         table=own,

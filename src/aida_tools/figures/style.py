@@ -20,6 +20,8 @@ from aida_tools.tables import write_tsv
 
 #: Widths of one and two journal columns, mm.
 SINGLE, DOUBLE = 89.0, 183.0
+#: Resolution of the PNG files.
+DPI = 300
 INK, MUTED, RULE, BAND = "#1a1a1a", "#5f6368", "#d9dce0", "#f3f4f6"
 #: The focus cell type and the mark of synthetic data.
 FOCUS, WARN = "#B3261E", "#B3261E"
@@ -329,11 +331,12 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path) -> list[Path]:
     }
     paths = [stem.with_suffix(f".{kind}") for kind in (*metadata, "tsv")]
     with mpl.rc_context(RC):
-        # Laid out once, not once a format.
+        # Laid out once, not once a format, and at the picture's resolution: hinting makes text wider at a lower one.
+        figure.set_dpi(DPI)
         for _ in range(2):
             figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for path, (kind, facts) in zip(paths, metadata.items(), strict=False):
-            figure.savefig(path, format=kind, dpi=300, metadata=facts)
+            figure.savefig(path, format=kind, dpi=DPI, metadata=facts)
     write_tsv(table, paths[-1])
     return paths

@@ -135,7 +135,6 @@ def _later(results: Results, labels: dict[str, str]) -> list[Block]:
         ("leave_one_out", "Without one batch, without one site", None),
         ("misclassification", "Labelling errors that would be enough", None),
         ("specification_summary", "Agreement of the specifications", None),
-        ("specification", "Every specification", None),
         ("power", "What could have been found", None),
         ("plans", "Plans for new populations", None),
     ):
