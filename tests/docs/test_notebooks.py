@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
+
+import aida_tools as aida
+from tests.docs.conftest import aida_tools
 
 pytestmark = pytest.mark.xdist_group("small_run")
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,19 +27,21 @@ def test_the_four_notebooks_are_there() -> None:
     assert [p.stem[:2] for p in NOTEBOOKS] == ["01", "02", "03", "04"]
 
 
+def execute(path: Path, results: Path, out: Path) -> Any:
+    """Execute a notebook as the workflow does."""
+    env = os.environ | {"AIDA_RESULTS": str(results), "PYTHONWARNINGS": "error::FutureWarning"}
+    target = out / f"{path.stem}.ipynb"
+    command = [sys.executable, str(ROOT / "notebooks" / "execute.py"), str(path), str(target)]
+    run = subprocess.run(command, env=env, cwd=out, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return nbformat.read(target, as_version=4)
+
+
 @pytest.fixture(scope="module")
 def executed(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Number of the notebook -> the executed notebook."""
     out = tmp_path_factory.mktemp("notebooks")
-    env = os.environ | {"AIDA_RESULTS": str(small_run), "PYTHONWARNINGS": "error::FutureWarning"}
-    done = {}
-    for path in NOTEBOOKS:
-        target = out / f"{path.stem}.ipynb"
-        command = [sys.executable, str(ROOT / "notebooks" / "execute.py"), str(path), str(target)]
-        run = subprocess.run(command, env=env, cwd=out, capture_output=True, text=True, check=False)
-        assert run.returncode == 0, run.stderr
-        done[path.stem[:2]] = nbformat.read(target, as_version=4)
-    return done
+    return {path.stem[:2]: execute(path, small_run, out) for path in NOTEBOOKS}
 
 
 def outputs(notebook: Any) -> list[Any]:
@@ -82,6 +89,33 @@ def test_the_planted_truth_is_told(small_run: Path, executed: dict[str, Any]) ->
     assert f"- Korean: {alone:.2f} planted, {with_site:.2f} together" in text(executed["04"])
     assert re.search(rf"^Korean +{alone:.2f} +{with_site:.2f}$", text(executed["01"]), re.M)
     assert "SYNTHETIC" in text(executed["01"])
+
+
+@pytest.fixture(scope="module")
+def incomparable(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like that of unlabelled blood: one annotator, one population, nothing to compare, no truth, no controls."""
+    results = tmp_path_factory.mktemp("incomparable")
+    cells = pd.read_parquet(small_run / "cells" / "cells.parquet")
+    kept = (cells["population"] == "Korean").to_numpy()
+    labels = pd.read_parquet(small_run / "annotate" / "gate" / "labels.parquet")
+    for folder, name, table in (("cells", "cells", cells), ("annotate/gate", "labels", labels)):
+        (results / folder).mkdir(parents=True)
+        table[kept].to_parquet(results / folder / f"{name}.parquet", index=False)
+    shutil.copy(small_run / "annotate" / "gate" / "sets.tsv", results / "annotate" / "gate")
+    aida_tools(
+        "counts", results / "cells" / "cells.parquet", results / "annotate" / "gate", "--out", results / "counts"
+    )
+    tables = [results / "counts" / f"{name}.tsv" for name in ("counts", "samples", "denominators")]
+    options = ["--denominators", tables[2], "--formula", "~ population", "--one-vs-rest"]
+    aida_tools("compare", *tables[:2], *options, "--out", results / "compare")
+    return results
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_run_without_a_comparison_is_shown_too(path: Path, incomparable: Path, tmp_path: Path) -> None:
+    assert aida.load_results(incomparable / "compare").estimates["estimate"].isna().all()
+    notebook = execute(path, incomparable, tmp_path)
+    assert not [o for o in outputs(notebook) if o.output_type == "error" or o.get("name") == "stderr"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
