@@ -22,6 +22,10 @@ def power_curves(table: pd.DataFrame, *, width: float = DOUBLE, synthetic: bool 
         Width in mm.
     synthetic
         Mark the figure.
+
+    Returns
+    -------
+    A figure with a panel a plan.
     """
     plans = list(dict.fromkeys(table["plan"]))[:4]
     narrow = width < 120

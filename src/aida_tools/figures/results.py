@@ -168,20 +168,15 @@ def _tables(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.tsv"))
 
 
-def load_results(folder: Path, also: Iterable[Path] = ()) -> Results:
+def load_results(folder: Path, *, also: Iterable[Path] = ()) -> Results:
     """Read the folder that `aida-tools compare` wrote, and the tables of later steps.
 
     Parameters
     ----------
     folder
-        The folder of `compare`.
+        The folder of `compare`, such as `results/sample/compare`.
     also
         Folders of later steps (`robustness`, `power`, `claims` ...), whose tables go to `extra`.
-
-    Parameters
-    ----------
-    folder
-        Such as `results/sample/compare`.
 
     Returns
     -------

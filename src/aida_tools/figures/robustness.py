@@ -301,6 +301,10 @@ def permutation_null(
         Width in mm.
     synthetic
         Mark the figure.
+
+    Returns
+    -------
+    A figure with a panel a test.
     """
     names = [t for t in dict.fromkeys(tests["test"]) if t in set(null["test"])]
     narrow = width < 120
@@ -384,6 +388,10 @@ def recalibrated(table: pd.DataFrame, palette: Palette, *, width: float = DOUBLE
         Width in mm.
     synthetic
         Mark the figure.
+
+    Returns
+    -------
+    A figure with two points a contrast: as estimated, and recalibrated.
     """
     known = table.dropna(subset=["recalibrated"]).reset_index(drop=True)
     figure = canvas(width, 6.4 * max(len(known), 2) + 22 + 4 * synthetic, synthetic=synthetic)
@@ -436,6 +444,10 @@ def leave_one_out(table: pd.DataFrame, palette: Palette, *, width: float = DOUBL
         Width in mm.
     synthetic
         Mark the figure.
+
+    Returns
+    -------
+    A figure with a row a contrast and a point for each unit that was left out.
     """
     known = table.dropna(subset=["estimate"])
     contrasts = list(dict.fromkeys(known.loc[known["unit"] == "none", "contrast"]))

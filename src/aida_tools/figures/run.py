@@ -33,7 +33,7 @@ def draw_figures(compare: Path, populations: Path, out: Path, *, also: Iterable[
         If a table is missing or is not what `compare` writes.
     """
     folders = [Path(compare), *map(Path, also)]
-    results = load_results(folders[0], folders[1:])
+    results = load_results(folders[0], also=folders[1:])
     palette = Palette(load_populations(populations))
     inputs = [*(p for f in folders for p in sorted(f.glob("*.tsv"))), folders[0] / "compare.json", Path(populations)]
     drawn = plates(results, palette)

@@ -166,7 +166,7 @@ def write_report(
     """
     compare, figures, out = Path(compare), Path(figures), Path(out)
     later = list(map(Path, also))
-    results = load_results(compare, later)
+    results = load_results(compare, also=later)
     drawn = _read_json(figures / "figures.json", "Name the folder that `aida-tools figures` wrote.")
     labels = {str(k): str(v) for k, v in drawn["populations"].items()}
     known = [p for p in (f / "provenance.json" for f in (compare, *later, figures)) if p.is_file()]
