@@ -116,3 +116,68 @@ def power_curves() -> pd.DataFrame:
                 pd.DataFrame({"plan": plan, "kind": kind, "site_sd": site_sd, "odds_ratio": ratio, "power": power})
             )
     return pd.concat(frames, ignore_index=True)
+
+
+def agreement() -> pd.DataFrame:
+    """Return two annotators that agree on most cells of twelve types; Treg is confirmed in 60 of 100."""
+    types = ["Treg", "CD4_naive", "CD4_memory", "CD8", "NK", "B", "monocyte", *(f"rare type {i}" for i in range(5))]
+    rows = []
+    for i, a in enumerate(types):
+        for j, b in enumerate(types):
+            n = (
+                (60 if a == "Treg" else 1000 - 60 * i)
+                if a == b
+                else 40
+                if (a, b) == ("Treg", "CD4_memory")
+                else (i * j) % 3
+            )
+            n = 0 if a == "Treg" and b not in ("Treg", "CD4_memory") else n
+            rows.append(
+                {"annotator_a": "author", "annotator_b": "gate", "cell_type_a": a, "cell_type_b": b, "n_cells": n}
+            )
+    return pd.DataFrame(rows)
+
+
+def agreement_by_depth() -> pd.DataFrame:
+    """Return the confirmed Treg of three sites in ten bins of depth."""
+    rows = [
+        {"site": site, "depth_bin": d, "n_a": 40, "n_both": 18 + 2 * d - 3 * k}
+        for k, site in enumerate(("JP", "KR", "SG"))
+        for d in range(1, 11)
+    ]
+    return pd.DataFrame(rows)
+
+
+def sketch() -> pd.DataFrame:
+    """Return 3,000 cells of six types in the plane."""
+    rng = np.random.default_rng(2)
+    types = ["CD4_naive", "CD8", "NK", "B", "monocyte", "Treg"]
+    centres = dict(zip(types, [(0, 0), (4, 1), (6, -3), (-5, 4), (-6, -4), (1, 2.2)], strict=True))
+    drawn = rng.choice(types, 3000, p=[0.3, 0.2, 0.15, 0.1, 0.22, 0.03])
+    xy = np.array([centres[t] for t in drawn]) + rng.normal(0, 0.8, (3000, 2))
+    return pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "cell_type": drawn})
+
+
+def claims() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return three claims and the contrasts of two of them."""
+    said = pd.DataFrame(
+        {
+            "claim": ["a", "b", "c"],
+            "statement": [
+                "Koreans have the lowest share of Treg.",
+                "The share falls with age.",
+                "It makes people ill.",
+            ],
+            "verdict": ["not supported", "supported", "not testable with these data"],
+        }
+    )
+    contrasts = pd.DataFrame(
+        {
+            "claim": ["a", "a", "b", "c"],
+            "contrast": ["population: Korean - Japanese", "population: Korean - SG_Malay", "age", "age"],
+            "status": ["between-site", "between-site", "within-site", "not-estimable"],
+            "estimate": [-0.2, -0.5, -0.27, np.nan], "ci_low": [-0.5, -0.8, -0.3, np.nan],
+            "ci_high": [0.1, -0.2, -0.2, np.nan], "unit": [None, None, "per 10 years", None],
+        }
+    )  # fmt: skip
+    return said, contrasts

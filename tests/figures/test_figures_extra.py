@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from aida_tools import figures
+from aida_tools.figures.annotation import agreement_matrix
 from aida_tools.figures.contrasts import site_band
 from aida_tools.figures.plates import plates
 from aida_tools.figures.results import Results
@@ -141,10 +142,11 @@ def test_tables_of_later_steps_give_further_figures(results: Results, palette: P
     extra = {
         "specification": made.specification(), "site_bound": made.site_bound(), "permutation": tests,
         "permutation_null": null, "misclassification_grid": made.misclassification_grid(),
+        "agreement": made.agreement(), "claims": made.claims()[0], "claim_contrasts": made.claims()[1],
         "power_curves": made.power_curves(), "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),
     }  # fmt: skip
     found = plates(dataclasses.replace(results, extra=extra), palette)
-    assert [p.number for p in found] == [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14]
+    assert [p.number for p in found] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
     for plate in found:
         assert len(plate.table), plate.stem
         assert plate.caption.endswith("."), plate.stem
@@ -152,9 +154,50 @@ def test_tables_of_later_steps_give_further_figures(results: Results, palette: P
     named = {p.number: p for p in found}
     assert "Korean – all others" in named[6].title
     assert "Yellow" in named[2].caption
+    assert "gate confirms 60 % of the Treg cells of author." in named[7].caption
+
+
+def test_agreement_is_in_per_cent_of_the_row_with_the_focus_first() -> None:
+    matrix = agreement_matrix(made.agreement(), focus="Treg", show=9)
+    assert matrix.index[0] == matrix.columns[0] == "Treg"
+    assert matrix.index[-1] == matrix.columns[-1] == "other"
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    assert matrix.loc["Treg", "Treg"] == 0.6
+    assert matrix.loc["Treg", "CD4_memory"] == 0.4
+    table = made.agreement()
+    other = table[table["cell_type_a"].isin(set(table["cell_type_a"]) - set(matrix.index))]
+    expected = other.loc[other["cell_type_b"] == "CD8", "n_cells"].sum() / other["n_cells"].sum()
+    assert matrix.loc["other", "CD8"] == pytest.approx(expected)
+
+
+def test_labels_have_a_panel_a_table() -> None:
+    whole = figures.annotation(
+        agreement=made.agreement(), by_depth=made.agreement_by_depth(), sketch=made.sketch(), focus="Treg"
+    )
+    assert [a.get_title(loc="left") for a in whole.axes] == ["Cells", "Agreement, % of the row", "By site and depth"]
+    assert len(points(whole.axes[0], "cells")) == 3000
+    assert "60" in words(whole)
+    depth = [line for line in whole.axes[2].lines if line.get_gid() == "depth"]
+    assert [line.get_ydata()[0] for line in depth] == [20 / 40, 17 / 40, 14 / 40]
+    assert words(figures.annotation(focus="Treg")).strip().endswith(".")
+
+
+def test_claims_are_grouped_with_their_verdicts_and_contrasts(palette: Palette) -> None:
+    claims, contrasts = made.claims()
+    figure = figures.claims_forest(contrasts, claims, palette)
+    drawn = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_gid() == "contrast"]
+    np.testing.assert_allclose(drawn, np.exp([-0.2, -0.5, -0.27]))
+    text = words(figure)
+    assert "Koreans have the lowest share of Treg. – not supported" in text
+    assert "age (per 10 years)" in text
+    assert "It makes people ill" not in text
 
 
 _DRAW: dict[str, Callable[[Palette, float], Figure]] = {
+    "annotation": lambda p, w: figures.annotation(
+        agreement=made.agreement(), by_depth=made.agreement_by_depth(), sketch=made.sketch(), focus="Treg", width=w
+    ),
+    "claims": lambda p, w: figures.claims_forest(made.claims()[1], made.claims()[0], p, width=w),
     "specification": lambda p, w: figures.specification_curve(
         made.specification().query("contrast == @made.KOREAN"), width=w
     ),

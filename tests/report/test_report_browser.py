@@ -142,7 +142,8 @@ def test_text_has_contrast_enough(tab) -> None:
           const parse = text => text.match(/[\\d.]+/g).map(Number);
           let worst = [99, ''];
           for (const e of document.querySelectorAll('body *')) {
-            if (!e.checkVisibility() || ![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
+            const words = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+            if (!words || !e.checkVisibility()) continue;
             let back = e;
             while (back && (parse(getComputedStyle(back).backgroundColor)[3] ?? 1) === 0) back = back.parentElement;
             const behind = back ? parse(getComputedStyle(back).backgroundColor) : [255, 255, 255];

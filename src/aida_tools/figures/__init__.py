@@ -1,5 +1,7 @@
 """Figures: tidy tables in, matplotlib figures out, one function a figure."""
 
+from aida_tools.figures.annotation import annotation
+from aida_tools.figures.claimed import claims_forest
 from aida_tools.figures.contrasts import forest
 from aida_tools.figures.covariates import age_and_sex
 from aida_tools.figures.design import controls, design_map
@@ -20,6 +22,8 @@ __all__ = [
     "SINGLE",
     "Palette",
     "age_and_sex",
+    "annotation",
+    "claims_forest",
     "composition",
     "controls",
     "design_map",

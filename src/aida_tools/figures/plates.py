@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from aida_tools.figures.annotation import annotation
+from aida_tools.figures.claimed import claims_forest
 from aida_tools.figures.contrasts import forest, forest_table, site_band
 from aida_tools.figures.covariates import age_and_sex
 from aida_tools.figures.design import controls, design_map
@@ -435,6 +437,64 @@ def _leave_out_plate(results: Results, palette: Palette) -> Plate | None:
     )
 
 
+def _annotation_plate(results: Results) -> Plate | None:
+    tables = {name: results.extra.get(name) for name in ("agreement", "agreement_by_depth", "sketch")}
+    present = [table for table in tables.values() if table is not None and len(table)]
+    if not present:
+        return None
+    agreement, focus = tables["agreement"], results.primary["focus"]
+    names = ("one annotator", "another")
+    said = ""
+    if agreement is not None and len(agreement):
+        if {"annotator_a", "annotator_b"} <= set(agreement.columns):
+            # The table may hold several pairs of annotators; the first is the primary one's.
+            names = (str(agreement["annotator_a"].iloc[0]), str(agreement["annotator_b"].iloc[0]))
+            same = (agreement["annotator_a"] == names[0]) & (agreement["annotator_b"] == names[1])
+            agreement = agreement.loc[same]
+        ours = agreement[agreement["cell_type_a"] == focus]
+        both = ours.loc[ours["cell_type_b"] == focus, "n_cells"].sum()
+        if ours["n_cells"].sum():
+            said = (
+                f" {names[1]} confirms {100 * both / ours['n_cells'].sum():.0f} % of the {focus} cells of {names[0]}."
+            )
+    return Plate(
+        number=7,
+        stem="annotation",
+        title="How sure the labels are",
+        caption=f"Labels of {names[0]} beside those of {names[1]}: agreement in per cent of each row, and by site and "
+        f"depth of sequencing with 95 % intervals.{said}",
+        alt=f"Heat map and dot plot of agreement between annotators.{said}",
+        table=present[0],
+        draw=lambda: annotation(
+            agreement=agreement,
+            by_depth=tables["agreement_by_depth"],
+            sketch=tables["sketch"],
+            focus=focus,
+            annotators=names,
+            synthetic=results.synthetic,
+        ),
+    )
+
+
+def _claims_plate(results: Results, palette: Palette) -> Plate | None:
+    contrasts, claims = results.extra.get("claim_contrasts"), results.extra.get("claims")
+    if contrasts is None or claims is None or not contrasts["estimate"].notna().any():
+        return None
+    known = contrasts.dropna(subset=["estimate"])
+    verdicts = claims["verdict"].value_counts()
+    seen = "; ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
+    return Plate(
+        number=15,
+        stem="claims",
+        title="The claims beside the estimates",
+        caption="Every contrast that would have to show a published claim, with 95 % intervals, grouped by claim "
+        "with its verdict. A contrast between sites describes population and site together.",
+        alt=f"Forest plot of {len(known)} contrasts of {known['claim'].nunique()} claims. Verdicts: {seen}.",
+        table=contrasts,
+        draw=lambda: claims_forest(contrasts, claims, palette, synthetic=results.synthetic),
+    )
+
+
 def plates(results: Results, palette: Palette) -> list[Plate]:
     """Return the figures that a comparison's tables allow, in order of their numbers."""
     found: list[Plate | None] = [_share_plate(results, palette)]
@@ -448,6 +508,8 @@ def plates(results: Results, palette: Palette) -> list[Plate]:
         found.append(_composition_plate(results, palette))
     found += [
         _specification_plate(results, palette),
+        _annotation_plate(results),
+        _claims_plate(results, palette),
         _tipping_plate(results, palette),
         _permutation_plate(results, palette),
         _power_plate(results),

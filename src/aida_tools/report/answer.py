@@ -177,10 +177,8 @@ class _Writer:
             return "No two populations were measured at a common site, so no contrast here is free of site."
         clear = inside[(inside["ci_low"] > 0) | (inside["ci_high"] < 0)]
         if clear.empty:
-            return (
-                f"Within a common site, where site cannot be the reason, none of {counted(len(inside), 'contrast')} "
-                "excluded no difference."
-            )
+            none = "the one contrast shows no" if len(inside) == 1 else f"none of {len(inside)} contrasts shows a"
+            return f"Within a common site, where site cannot be the reason, {none} clear difference."
         names = []
         for record in clear.to_dict("records"):
             a, _, b = record["contrast"].removeprefix("population: ").partition(" - ")
@@ -188,8 +186,8 @@ class _Writer:
             words = f" ({said[0]} {said[1]:.2f}, {said[2]:.2f} to {said[3]:.2f})" if said else ""
             names.append(f"{self.label(a)} against {self.label(b)}{words}")
         return (
-            f"Within a common site, where site cannot be the reason, {len(clear)} of "
-            f"{counted(len(inside), 'contrast')} excluded no difference before adjustment: {listed(names)}."
+            f"Within a common site, where site cannot be the reason, {len(clear)} of {counted(len(inside), 'contrast')} "
+            f"{'shows' if len(clear) == 1 else 'show'} a difference before adjustment: {listed(names)}."
         )
 
     def _labels(self, row: Mapping[Any, Any]) -> str:
@@ -270,7 +268,7 @@ class _Writer:
             return ""
         return (
             f"Of {int(summary['n_estimated']):,} ways to analyse the same data, {100 * summary['same_sign']:.0f} % "
-            f"agree in direction and {100 * summary['excludes_1_same_sign']:.0f} % also exclude no difference; odds "
+            f"agree in direction and {100 * summary['excludes_1_same_sign']:.0f} % also have an interval without 1; odds "
             f"ratios run from {np.exp(summary['minimum']):.2f} to {np.exp(summary['maximum']):.2f}."
         )
 

@@ -32,7 +32,7 @@ _GROUPS = (
     ("figures", "What was measured", (1, 2, 4, 6)),
     ("labels", "How sure are the labels?", (7,)),
     ("robustness", "How sure is the comparison?", (9, 11, 13, 14)),
-    ("context", "The rest of the picture", (3, 5, 8, 10, 12)),
+    ("context", "The rest of the picture", (3, 5, 8, 10, 12, 15)),
 )
 
 

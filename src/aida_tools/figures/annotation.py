@@ -1,0 +1,201 @@
+"""How sure the labels are: where annotators agree, at which site and depth they do not, and a sketch of the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from aida_tools.figures.style import (
+    CYCLE,
+    DOUBLE,
+    FOCUS,
+    RULE,
+    canvas,
+    legend_columns,
+    note,
+    on,
+    stack,
+    styled,
+    wrap,
+)
+from aida_tools.figures.summary import cell_intervals
+
+
+def agreement_matrix(table: pd.DataFrame, *, focus: str, show: int = 9) -> pd.DataFrame:
+    """Arrange the agreement of two annotators for a heat map.
+
+    Parameters
+    ----------
+    table
+        One row a pair of labels: `cell_type_a, cell_type_b, n_cells`.
+    focus
+        The cell type that comes first.
+    show
+        Most labels of each annotator shown by name; the rest are united as `other`.
+
+    Returns
+    -------
+    Share of the cells with a label of annotator a (rows) that get each label of annotator b (columns), rows sum to 1.
+    """
+    wide = table.pivot_table(index="cell_type_a", columns="cell_type_b", values="n_cells", aggfunc="sum", fill_value=0)
+
+    def names(totals: pd.Series) -> list[str]:
+        order = totals.sort_values(ascending=False, kind="stable").index.tolist()
+        return ([focus] * (focus in order) + [n for n in order if n != focus])[:show]
+
+    left, top = names(wide.sum(axis=1)), names(wide.sum(axis=0))
+    # The order of rows is that of columns as far as the labels are the same, so that agreement is a diagonal.
+    left = [n for n in top if n in left] + [n for n in left if n not in top]
+    shown = wide.reindex(index=left, columns=top, fill_value=0)
+    if set(wide.index) - set(left):
+        shown.loc["other"] = wide.loc[~wide.index.isin(left)].sum().reindex(top, fill_value=0)
+    full = wide.sum(axis=1).reindex(left, fill_value=0)
+    if "other" in shown.index and "other" not in full.index:
+        full.loc["other"] = wide.loc[~wide.index.isin(left)].to_numpy().sum()
+    if set(wide.columns) - set(top):
+        shown["other"] = full.reindex(shown.index) - shown.sum(axis=1)
+    return shown.div(full.reindex(shown.index).replace(0, np.nan), axis=0)
+
+
+@styled
+def annotation(
+    *,
+    agreement: pd.DataFrame | None = None,
+    by_depth: pd.DataFrame | None = None,
+    sketch: pd.DataFrame | None = None,
+    focus: str,
+    annotators: Sequence[str] = ("one annotator", "another"),
+    width: float = DOUBLE,
+    synthetic: bool = False,
+) -> Figure:
+    """Draw what is known of the labels: a panel for each table there is.
+
+    Parameters
+    ----------
+    agreement
+        One row a pair of labels of the two annotators: `cell_type_a, cell_type_b, n_cells`.
+    by_depth
+        One row a site and bin of sequencing depth: `site, depth_bin` (1 = shallowest), `n_a` (cells that the first
+        annotator calls the focus type), `n_both` (of them, cells that the other does too).
+    sketch
+        One row a cell of a sample of cells: `x, y, cell_type`; up to some 20,000 rows.
+    focus
+        The cell type of interest.
+    annotators
+        Names of the two annotators.
+    width
+        Width in mm.
+    synthetic
+        Mark the figure.
+
+    Returns
+    -------
+    Panels, as far as their tables are given: the sketch with the focus type in red, the agreement matrix (rows sum to
+    100 %), the agreement on the focus type by depth with a line a site and 95 % intervals.
+    """
+    given = [
+        name
+        for name, table in (("sketch", sketch), ("agreement", agreement), ("by_depth", by_depth))
+        if table is not None and len(table)
+    ]
+    narrow = width < 120
+    figure = canvas(width, (66 * max(len(given), 1) if narrow else 72) + 4 * synthetic, synthetic=synthetic)
+    if not given:
+        note(figure.subplots(), "Only one annotator labelled these cells: nothing tells how sure the labels are.")
+        return figure
+    for axes, name in zip(stack(figure, len(given), narrow=narrow), given, strict=True):
+        if name == "sketch" and sketch is not None:
+            _sketch(axes, sketch, focus)
+        elif name == "agreement" and agreement is not None:
+            _matrix(axes, agreement_matrix(agreement, focus=focus), focus, annotators, figure)
+        elif by_depth is not None:
+            _depth(axes, by_depth, focus, annotators, figure, width)
+    return figure
+
+
+def _sketch(axes: Axes, cells: pd.DataFrame, focus: str) -> None:
+    counts = cells["cell_type"].value_counts()
+    named = [t for t in counts.index if t != focus][: len(CYCLE)]
+    colours = dict(zip(named, CYCLE, strict=False))
+    size = float(np.clip(9000 / max(len(cells), 1), 0.3, 6))
+    for name in [*[t for t in counts.index if t not in named and t != focus], *named, focus]:
+        own = cells[cells["cell_type"] == name]
+        colour = FOCUS if name == focus else colours.get(name, RULE)
+        axes.scatter(
+            own["x"],
+            own["y"],
+            s=size * (2 if name == focus else 1),
+            color=colour,
+            edgecolors="none",
+            rasterized=True,
+            gid="cells",
+        )
+    for name in [*named[:7], focus]:
+        own = cells[cells["cell_type"] == name]
+        if len(own):
+            axes.text(
+                own["x"].median(), own["y"].median(), wrap(name, 14), fontsize=5.4, ha="center", va="center",
+                fontweight="bold" if name == focus else "normal",
+                bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+            )  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_title("Cells")
+
+
+def _matrix(axes: Axes, matrix: pd.DataFrame, focus: str, annotators: Sequence[str], figure: Figure) -> None:
+    values = matrix.to_numpy(float)
+    image = axes.pcolormesh(
+        np.ma.masked_invalid(values), cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.6
+    )
+    for (i, j), value in np.ndenumerate(values):
+        if value >= 0.05:
+            axes.text(
+                j + 0.5,
+                i + 0.5,
+                f"{100 * value:.0f}",
+                ha="center",
+                va="center",
+                fontsize=5.2,
+                color=on(image.to_rgba(value)[:3]),
+            )
+    axes.set_yticks(np.arange(len(matrix)) + 0.5, [wrap(str(n), 18) for n in matrix.index], fontsize=5.6)
+    axes.set_xticks(np.arange(matrix.shape[1]) + 0.5, [str(n) for n in matrix.columns], fontsize=5.6, rotation=90)
+    axes.invert_yaxis()
+    for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
+        if label.get_text() == focus:
+            label.set(fontweight="bold", color=FOCUS)
+    axes.set_ylabel(annotators[0])
+    axes.set_xlabel(annotators[1])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title("Agreement, % of the row")
+
+
+def _depth(
+    axes: Axes, table: pd.DataFrame, focus: str, annotators: Sequence[str], figure: Figure, width: float
+) -> None:
+    sites = sorted(table["site"].dropna().unique())
+    for k, site in enumerate(sites):
+        own = table[table["site"] == site].sort_values("depth_bin")
+        low, high = cell_intervals(own["n_both"].to_numpy(float), own["n_a"].to_numpy(float))
+        x = own["depth_bin"].to_numpy(float) + 0.12 * (k - (len(sites) - 1) / 2)
+        colour = CYCLE[k % len(CYCLE)]
+        axes.vlines(x, low, high, color=colour, linewidth=0.8, alpha=0.6)
+        axes.plot(x, own["n_both"] / own["n_a"], "o-", color=colour, markersize=3, linewidth=1, gid="depth")
+    axes.set_ylim(0, 1.02)
+    axes.set_yticks(np.linspace(0, 1, 6), [f"{100 * v:.0f}" for v in np.linspace(0, 1, 6)])
+    axes.set_xlabel("depth, bin (1 = shallowest)")
+    axes.set_ylabel(f"{focus} of {annotators[0]} confirmed, %")
+    axes.set_title("By site and depth")
+    axes.grid(axis="y")
+    handles = [
+        Line2D([], [], color=CYCLE[k % len(CYCLE)], marker="o", markersize=3, label=s) for k, s in enumerate(sites)
+    ]
+    figure.legend(handles=handles, loc="outside lower right", ncols=legend_columns(sites, width / 2))
