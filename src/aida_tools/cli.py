@@ -183,7 +183,7 @@ def scan_gather(scans: tuple[Path, ...], out: Path) -> None:
 @click.argument("cohort", type=_EXISTING)
 @click.argument("cells", type=_EXISTING)
 @click.argument("scan", type=_EXISTING, required=False)
-@click.option("--annotator", required=True, help="author, gate, or a model that `scan` was given.")
+@click.option("--annotator", required=True, help="author, gate, blood, blood-sensitive, or a model of the scan.")
 @click.option(
     "--label-map",
     type=_EXISTING,
@@ -200,9 +200,31 @@ def annotate(
     run(cohort, cells, scan, annotator, out, label_map=label_map, model_folder=model_folder)
 
 
+@main.command()
+@click.argument("labels", type=_EXISTING, nargs=-1, required=True)
+@_OUT
+def consensus(labels: tuple[Path, ...], out: Path) -> None:
+    """Make one annotator of several LABELS: what all say, or the narrowest set they agree on, or unresolved."""
+    from aida_tools.annotate.run import consensus as run
+
+    run(labels, out)
+
+
 @main.group()
 def model() -> None:
-    """Models that label cells: convert, train, show. They are kept in a form that cannot carry code."""
+    """Models that label cells: bring, convert, train, show. They are kept in a form that cannot carry code."""
+
+
+@model.command("add")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of models; this one goes into it.")
+@click.option("--label-map", type=_EXISTING, help="What each label is counted as; classes it lacks are left out.")
+@click.option("--wheels", type=_EXISTING, help="Folder with the wheels, where there is no network.")
+def model_add(name: str, out: Path, label_map: Path | None, wheels: Path | None) -> None:
+    """Bring the published model NAME (actinn, stcat) from its wheel, without installing or running it."""
+    from aida_tools.annotate.published import add_model
+
+    add_model(name, out, label_map=label_map, wheels=wheels)
 
 
 @model.command("import")

@@ -70,16 +70,18 @@ def our_scores(path: Path, model: LinearModel, size: int) -> np.ndarray:
 def test_labels_and_scores_are_celltypists(shared: Path, tools: SimpleNamespace, model_path: Path, name: str) -> None:
     path = shared / "data" / f"{name}.h5ad"
     model = read_celltypist(model_path, "m")
-    scores = our_scores(path, model, 1000)
+    # CellTypist makes everything dense: a part of the cells is enough.
+    some = slice(None, None, 1 if name.startswith("sorted") else 5)
+    scores = our_scores(path, model, 1000)[some]
     label, _, _ = kernels.best_two(scores)
-    cells: Any = ad.read_h5ad(path)
+    cells: Any = ad.read_h5ad(path)[some]
     for precision, tolerance in ((np.float32, 1e-6), (np.float64, 1e-12)):
         theirs = tools.celltypist.annotate(normalised(cells, precision), model=str(model_path), majority_voting=False)
         expected = theirs.decision_matrix.to_numpy()
         # CellTypist's input is float32 by default; in float64 only the order of the sums differs.
         assert np.abs(scores - expected).max() <= tolerance * np.abs(expected).max()
         np.testing.assert_array_equal(model.classes[label], theirs.predicted_labels["predicted_labels"].astype(str))
-    unclipped = our_scores(path, dataclasses.replace(model, clip=1e6), 1000)
+    unclipped = our_scores(path, dataclasses.replace(model, clip=1e6), 1000)[some]
     assert np.abs(unclipped - expected).max() > 1
 
 

@@ -20,11 +20,11 @@ from aida_tools.scan.model import (
     LinearModel,
     find_model,
     load_model,
-    load_models,
     prepare,
     probabilities,
     save_model,
 )
+from aida_tools.scan.scorers import load_models
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from aida_tools.annotate.labels import read_label_map
 from aida_tools.annotate.pickles import read_celltypist
 from aida_tools.errors import AidaError
 from aida_tools.files import sha256, staged
-from aida_tools.scan.model import ARRAYS, LABEL_MAP, LinearModel, find_model, load_model, save_model
+from aida_tools.scan.model import ARRAYS, LABEL_MAP, LinearModel, find_model, save_model
+from aida_tools.scan.scorers import load_any
 
 RESERVED = ("author", "gate", "consensus")
 
@@ -83,15 +84,24 @@ def show_model(name: str, folder: Path) -> str:
         If there is no such model or it cannot be read.
     """
     place = find_model(name, folder)
-    model = load_model(place)
+    model = load_any(place)
     lines = [
-        f"{model.name}: {len(model.classes)} classes, {len(model.genes)} genes ({', '.join(model.genes[:3])}, ...)",
-        f"probabilities: {model.link} of scores / {model.temperature:g}",
-        f"expression: log1p(counts per {model.target:g}), standardised, cut off above {model.clip:g}",
-        f"sha256 of its arrays: {sha256(place / ARRAYS)}",
-        f"label map: {'labels.tsv' if (place / LABEL_MAP).is_file() else 'none (give one to annotate --label-map)'}",
-        *[f"{key}: {value}" for key, value in model.about.items()],
-        "classes:",
-        *[f"  {label}" for label in model.classes],
+        f"{model.name}: {len(model.classes)} classes, {len(model.genes)} genes ({', '.join(model.genes[:3])}, ...)"
     ]
-    return "\n".join(lines)
+    if isinstance(model, LinearModel):
+        lines += [
+            f"probabilities: {model.link} of scores / {model.temperature:g}",
+            f"expression: log1p(counts per {model.target:g}), standardised, cut off above {model.clip:g}",
+        ]
+    else:
+        lines += [f"network: {len(model.coarse_classes)} coarse classes; '{model.parent}' is divided further"]
+    return "\n".join(
+        [
+            *lines,
+            f"sha256 of its arrays: {sha256(place / ARRAYS)}",
+            f"label map: {LABEL_MAP if (place / LABEL_MAP).is_file() else 'none: give one to annotate --label-map'}",
+            *[f"{key}: {value}" for key, value in model.about.items()],
+            "classes:",
+            *[f"  {label}" for label in model.classes],
+        ]
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,11 +119,17 @@ class Prepared:
     n_shared: int
 
 
-def prepare(model: LinearModel, genes: Genes) -> Prepared:
-    """Fit a model to the genes of a file.
+def match_genes(
+    name: str, model_ids: NDArray[np.str_], model_symbols: NDArray[np.str_], genes: Genes
+) -> NDArray[np.int32]:
+    """Find which gene of a model each gene of a file is.
 
-    Genes are matched by Ensembl id or by symbol, whichever finds more (ids where equal). Genes the file lacks
-    drop out, as in CellTypist; of genes that share a name the first counts.
+    Genes are matched by Ensembl id or by symbol, whichever finds more (ids where equal). Of genes that share a name
+    the first counts, as in CellTypist.
+
+    Returns
+    -------
+    Place in the model, array of shape (n_genes,); -1 for none.
 
     Raises
     ------
@@ -132,18 +137,30 @@ def prepare(model: LinearModel, genes: Genes) -> Prepared:
         If no gene is shared.
     """
     places = []
-    for mine, names in ((model.genes, genes.ids), (model.genes, genes.symbols), (model.symbols, genes.symbols)):
+    for mine, names in ((model_ids, genes.ids), (model_ids, genes.symbols), (model_symbols, genes.symbols)):
         first = ~pd.Series(mine).duplicated().to_numpy()
         place = pd.Series(np.flatnonzero(first), index=mine[first]).reindex(names).fillna(-1).to_numpy(np.int64)
         place[pd.Series(names).duplicated().to_numpy()] = -1
         places.append(place)
     slot = max(places, key=lambda p: int((p >= 0).sum())).astype(np.int32)
+    if not (slot >= 0).any():
+        few = ", ".join(model_ids[:3]), ", ".join(str(s) for s in genes.symbols[:3])
+        msg = f"model '{name}': none of its genes (such as {few[0]}) is among the file's (such as {few[1]})."
+        raise AidaError(msg)
+    return slot
+
+
+def prepare(model: LinearModel, genes: Genes) -> Prepared:
+    """Fit a model to the genes of a file; genes the file lacks drop out, as in CellTypist.
+
+    Raises
+    ------
+    AidaError
+        If no gene is shared.
+    """
+    slot = match_genes(model.name, model.genes, model.symbols, genes)
     shared = np.zeros(len(model.genes), dtype=bool)
     shared[slot[slot >= 0]] = True
-    if not shared.any():
-        few = ", ".join(model.genes[:3]), ", ".join(str(s) for s in genes.symbols[:3])
-        msg = f"model '{model.name}': none of its genes (such as {few[0]}) is among the file's (such as {few[1]})."
-        raise AidaError(msg)
     weight = np.ascontiguousarray((model.coef / model.scale).T)
     constant = model.intercept - model.mean[shared] @ weight[shared]
     return Prepared(slot, weight, model.mean + model.clip * model.scale, constant, int(shared.sum()))
@@ -225,21 +242,3 @@ def load_model(folder: Path) -> LinearModel:
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         msg = f"{path}: not a readable model ({type(error).__name__}: {error}). Convert or train it again."
         raise AidaError(msg) from error
-
-
-def load_models(names: Sequence[str], folder: Path) -> list[LinearModel]:
-    """Read several models, by path or by name.
-
-    Raises
-    ------
-    AidaError
-        If one is absent or damaged, or two have one name.
-    """
-    models = [load_model(find_model(name, folder)) for name in names]
-    seen: set[str] = {"gate", "author"}
-    for model in models:
-        if model.name in seen:
-            msg = f"--model: two annotators are called '{model.name}'. Rename one."
-            raise AidaError(msg)
-        seen.add(model.name)
-    return models

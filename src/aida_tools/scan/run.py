@@ -25,8 +25,9 @@ from aida_tools.files import staged
 from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
-from aida_tools.scan.model import RECORD, LinearModel, Prepared, find_model, load_models, prepare, probabilities
+from aida_tools.scan.model import RECORD, find_model
 from aida_tools.scan.pseudobulk import Pseudobulk, Samples
+from aida_tools.scan.scorers import Contrast, Model, Scored, Scorer, load_models, make_scorer
 from aida_tools.scan.stores import open_counts
 
 SCAN = "scan.parquet"
@@ -71,7 +72,7 @@ class Plan:
     is_mito: NDArray[np.bool_]
     gate: gates.Gate
     gate_slot: NDArray[np.int32]
-    models: Sequence[tuple[LinearModel, Prepared]] = ()
+    models: Sequence[Scorer] = ()
     samples: Samples | None = None
     pseudobulk: Sequence[Pseudobulk] = field(default=())
 
@@ -90,10 +91,8 @@ class Plan:
         counts = kernels.gather(*csr, self.gate_slot, len(self.gate.genes))
         labels[GATE] = _gate_columns(columns, gates.apply_gate(self.gate, counts, total))
         columns |= {f"count:{gene}": counts[:, i] for i, gene in enumerate(self.gate.genes)}
-        for model, ready in self.models:
-            weights = ready.slot, ready.weight, ready.cap, ready.constant
-            scores: NDArray[np.float64] = kernels.linear_scores(*csr, total, *weights, model.target)  # type: ignore[arg-type]
-            labels[model.name] = _model_columns(columns, model, scores, total)
+        for model in self.models:
+            labels[model.name] = _model_columns(columns, model, model.score(block, total), total)
         if self.samples is not None:
             self.samples.check(block.start, cell_ids)
             rows = slice(block.start, block.start + len(block))
@@ -118,27 +117,25 @@ def _gate_columns(columns: Columns, gated: gates.Gated) -> NDArray[np.int8]:
     return gated.label
 
 
-def _model_columns(
-    columns: Columns, model: LinearModel, scores: NDArray[np.float64], total: NDArray[np.int64]
-) -> NDArray[np.int16]:
+def _model_columns(columns: Columns, model: Scorer, scored: Scored, total: NDArray[np.int64]) -> NDArray[np.int16]:
     """Add what a model says; return the labels, -1 for a cell without counts, of which it can say nothing."""
-    label, best, runner_up = kernels.best_two(scores)
-    rows = np.arange(len(label))
-    probability = probabilities(model, scores)[rows, label]
     empty = total == 0
+    labels = pa.array(scored.label, mask=empty)
     columns |= {
-        f"{model.name}:label": pa.DictionaryArray.from_arrays(pa.array(label, mask=empty), model.classes.tolist()),
-        f"{model.name}:probability": pa.array(probability, mask=empty),
-        f"{model.name}:margin": pa.array(best - runner_up, mask=empty),
+        f"{model.name}:label": pa.DictionaryArray.from_arrays(labels, model.classes.tolist()),
+        f"{model.name}:probability": pa.array(scored.probability, mask=empty),
+        f"{model.name}:margin": pa.array(scored.margin, mask=empty),
     }
-    return np.where(empty, np.int16(-1), label)
+    if scored.treg_margin is not None:
+        columns[f"{model.name}:margin_Treg"] = pa.array(scored.treg_margin, mask=empty)
+    return np.where(empty, np.int16(-1), scored.label)
 
 
 def make_plan(
     counts: Counts,
     gate: gates.Gate,
     gate_path: Path | str,
-    models: Sequence[LinearModel] = (),
+    models: Sequence[tuple[Model, Contrast | None]] = (),
     samples: Samples | None = None,
     pseudobulk: Sequence[Pseudobulk] = (),
 ) -> Plan:
@@ -163,8 +160,8 @@ def make_plan(
         click.echo(
             f"aida-tools: warning: {counts.path}: the gate does without genes the file lacks: {listed}", err=True
         )
-    prepared = [(model, prepare(model, counts.genes)) for model in models]
-    return Plan(counts.genes.is_mito, gate.without(absent), slot, prepared, samples, pseudobulk)
+    scorers = [make_scorer(model, contrast, counts.genes) for model, contrast in models]
+    return Plan(counts.genes.is_mito, gate.without(absent), slot, scorers, samples, pseudobulk)
 
 
 def scan_blocks(counts: Counts, plan: Plan, start: int, stop: int, *, size: int, threads: int) -> Iterator[pa.Table]:
@@ -233,7 +230,7 @@ def write_scan(tables: Iterable[pa.Table], path: Path) -> int:
 
 
 def _open_pseudobulk(
-    names: Sequence[str], samples: Samples | None, models: Sequence[LinearModel], n_genes: int, folder: Path
+    names: Sequence[str], samples: Samples | None, models: Sequence[Model], n_genes: int, folder: Path
 ) -> list[Pseudobulk]:
     """Make room for the sums by the labels of these annotators."""
     known: dict[str, Callable[[], Sequence[str]]] = {GATE: lambda: gates.LABELS}
@@ -308,9 +305,9 @@ def scan(
             "layer": counts.layer, "n_genes": counts.shape[1], "n_cells": counts.shape[0], "start": start, "stop": stop,
         }  # fmt: skip
         with staged(out, step="scan", inputs=inputs, details=details) as staging:
-            sums = _open_pseudobulk(pseudobulk, samples, loaded, counts.shape[1], staging)
+            sums = _open_pseudobulk(pseudobulk, samples, [m for m, _ in loaded], counts.shape[1], staging)
             plan = make_plan(counts, gate, gate_path, loaded, samples, sums)
-            details["genes_shared"] = {model.name: ready.n_shared for model, ready in plan.models}
+            details["genes_shared"] = {model.name: model.n_shared for model in plan.models}
             tables = scan_blocks(counts, plan, start, stop, size=block, threads=threads or os.cpu_count() or 1)
             with tqdm(total=stop - start, unit=" cells", desc="scan", delay=2, disable=None) as bar:
                 write_scan(_ticking(tables, bar), staging / SCAN)

@@ -1,0 +1,91 @@
+"""Annotators made of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aida_tools.annotate import combine
+from aida_tools.annotate.run import annotate, consensus
+from aida_tools.errors import AidaError
+from aida_tools.tables import read_denominators
+
+LABELS = ["Treg cell", "Treg cell", "CD4 T cell", "CD4 T cell", "B cell", None]
+
+
+def test_agreement_falls_back_to_the_narrowest_common_set() -> None:
+    one = pd.Series(["Treg", "Treg", "Treg", "CD8_T", "B", None, "B"])
+    two = pd.Series(["Treg", "CD4", "CD8_T", "T_other", "NK", "B", "B"])
+    sets = {"T": {"Treg", "CD4", "CD8_T", "T_other"}, "CD4_T": {"Treg", "CD4"}}
+    types, extended = combine.agree([one, two], sets)
+    expected = ["Treg", "CD4_T_unresolved", "T_unresolved", "T_unresolved", "unresolved", "unresolved", "B"]
+    assert types.tolist() == expected
+    assert extended["CD4_T"] == {"Treg", "CD4", "CD4_T_unresolved"}
+    assert extended["T"] == sets["T"] | {"CD4_T_unresolved", "T_unresolved"}
+
+
+def test_three_annotators_must_all_agree() -> None:
+    types = [pd.Series(["Treg", "Treg"]), pd.Series(["Treg", "Treg"]), pd.Series(["Treg", "B"])]
+    assert combine.agree(types, {"CD4_T": {"Treg"}})[0].tolist() == ["Treg", "unresolved"]
+
+
+@pytest.fixture
+def folders(tmp_path: Path, root: Path) -> Path:
+    ids = [f"c{i}" for i in range(6)]
+    scan = pd.DataFrame({"cell_id": ids, "actinn:label": pd.Categorical(LABELS)})
+    scan["actinn:margin_Treg"] = [1.0, 1.0, -0.5, -5.0, -9.0, np.nan]
+    scan["stcat:label"] = pd.Categorical(["CD4 Treg"] * 6)
+    scan["stcat:margin_Treg"] = [100.0, -10.0, 800.0, 800.0, 800.0, np.nan]
+    for name in ("scan", "cells", "models/actinn"):
+        (tmp_path / name).mkdir(parents=True)
+    scan.to_parquet(tmp_path / "scan" / "scan.parquet")
+    pd.DataFrame({"cell_id": ids}).to_parquet(tmp_path / "cells" / "cells.parquet")
+    label_map = (root / "config" / "annotators" / "actinn.labels.tsv").read_text()
+    (tmp_path / "models" / "actinn" / "labels.tsv").write_text(label_map)
+    (tmp_path / "cohort.yaml").write_text("name: x")
+    return tmp_path
+
+
+def test_blood_takes_lineage_from_one_and_treg_from_both(folders: Path) -> None:
+    def types(annotator: str) -> list:
+        paths = [folders / name for name in ("cohort.yaml", "cells", "scan")]
+        annotate(*paths, annotator, folders / annotator, model_folder=folders / "models")
+        column = pd.read_parquet(folders / annotator / "labels.parquet")["cell_type"]
+        return column.astype(object).where(column.notna(), None).tolist()
+
+    # Both say Treg; only actinn does; only STCAT does, within CD4; STCAT is not asked about B cells.
+    assert types("blood") == ["Treg", "CD4_T_other", "CD4_T_other", "CD4_T_other", "B", None]
+    # 100/578 + 1/2.2 > 0; -10/578 + 1/2.2 > 0; 800/578 - 0.5/2.2 > 0; 800/578 - 5/2.2 < 0.
+    assert types("blood-sensitive") == ["Treg", "Treg", "Treg", "CD4_T_other", "B", None]
+    sets = read_denominators(folders / "blood" / "sets.tsv")
+    assert set(sets.loc[sets["denominator"] == "CD4_T", "cell_type"]) == {"Treg", "CD4_T_other"}
+
+
+def test_blood_without_its_models_says_how_to_get_them(folders: Path) -> None:
+    scan = pd.read_parquet(folders / "scan" / "scan.parquet")
+    scan.drop(columns=["stcat:label"]).to_parquet(folders / "scan" / "scan.parquet")
+    paths = [folders / name for name in ("cohort.yaml", "cells", "scan")]
+    with pytest.raises(AidaError, match=r"aida-tools model add stcat.*or choose gate"):
+        annotate(*paths, "blood", folders / "blood", model_folder=folders / "models")
+
+
+def test_the_consensus_is_an_annotator(folders: Path) -> None:
+    paths = [folders / name for name in ("cohort.yaml", "cells", "scan")]
+    for annotator in ("blood", "blood-sensitive"):
+        annotate(*paths, annotator, folders / annotator, model_folder=folders / "models")
+    consensus([folders / "blood", folders / "blood-sensitive"], folders / "both")
+    labels = pd.read_parquet(folders / "both" / "labels.parquet")
+    expected = ["Treg", "CD4_T_unresolved", "CD4_T_unresolved", "CD4_T_other", "B", "unresolved"]
+    assert labels["cell_type"].tolist() == expected
+    sets = read_denominators(folders / "both" / "sets.tsv")
+    assert set(sets["annotator"]) == {"both"}
+    assert {"CD4_T_unresolved"} < set(sets.loc[sets["denominator"] == "CD4_T", "cell_type"])
+    with pytest.raises(AidaError, match="two annotators at least"):
+        consensus([folders / "blood"], folders / "one")
+    other = pd.read_parquet(folders / "blood" / "labels.parquet").iloc[::-1]
+    other.to_parquet(folders / "blood" / "labels.parquet")
+    with pytest.raises(AidaError, match="Annotate the same cells"):
+        consensus([folders / "both", folders / "blood"], folders / "again")
