@@ -30,6 +30,10 @@ try:
 except AidaError as error:
     raise WorkflowError(str(error)) from None
 
+
+report: "workflow/report/workflow.rst"
+
+
 RESULTS = Path(RUN.results)
 COHORT_FILES = {cohort.name: path for path, cohort in _cohorts.items()}
 

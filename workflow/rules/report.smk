@@ -15,7 +15,13 @@ rule draw_figures:
         later=LATER_STEPS,
         populations=RUN.populations,
     output:
-        directory(RESULTS / "{cohort}" / "figures"),
+        report(
+            directory(RESULTS / "{cohort}" / "figures"),
+            patterns=["{name}.svg"],
+            caption="../report/figures.rst",
+            category="{cohort}",
+            labels={"figure": "{name}"},
+        ),
     log:
         RESULTS / "{cohort}" / "logs" / "figures.log",
     conda:
@@ -38,7 +44,12 @@ rule write_report:
         later=LATER_STEPS,
         figures=rules.draw_figures.output[0],
     output:
-        RESULTS / "{cohort}" / "report" / "report.html",
+        report(
+            RESULTS / "{cohort}" / "report" / "report.html",
+            caption="../report/report.rst",
+            category="{cohort}",
+            labels={"figure": "the whole report"},
+        ),
     log:
         RESULTS / "{cohort}" / "logs" / "report.log",
     conda:

@@ -186,8 +186,9 @@ class _Writer:
             words = f" ({said[0]} {said[1]:.2f}, {said[2]:.2f} to {said[3]:.2f})" if said else ""
             names.append(f"{self.label(a)} against {self.label(b)}{words}")
         return (
-            f"Within a common site, where site cannot be the reason, {len(clear)} of {counted(len(inside), 'contrast')} "
-            f"{'shows' if len(clear) == 1 else 'show'} a difference before adjustment: {listed(names)}."
+            "Within a common site, where site cannot be the reason, "
+            f"{len(clear)} of {counted(len(inside), 'contrast')} {'shows' if len(clear) == 1 else 'show'} a difference "
+            f"before adjustment: {listed(names)}."
         )
 
     def _labels(self, row: Mapping[Any, Any]) -> str:
@@ -268,8 +269,8 @@ class _Writer:
             return ""
         return (
             f"Of {int(summary['n_estimated']):,} ways to analyse the same data, {100 * summary['same_sign']:.0f} % "
-            f"agree in direction and {100 * summary['excludes_1_same_sign']:.0f} % also have an interval without 1; odds "
-            f"ratios run from {np.exp(summary['minimum']):.2f} to {np.exp(summary['maximum']):.2f}."
+            f"agree in direction and {100 * summary['excludes_1_same_sign']:.0f} % also have an interval without 1; "
+            f"odds ratios run from {np.exp(summary['minimum']):.2f} to {np.exp(summary['maximum']):.2f}."
         )
 
     def _permutation(self, row: Mapping[Any, Any]) -> str:
