@@ -7,14 +7,20 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+from aida_tools.compare.fit import Data
+from aida_tools.compare.mixed import fit_mixed
+from aida_tools.compare.run import Options, compare
+from aida_tools.compose.wide import import_counts
 from aida_tools.robustness import reml
 from aida_tools.robustness.inputs import load
 from aida_tools.robustness.permutations import permutation_tables
 from aida_tools.robustness.permute import Null, arrangements, count_arrangements, permutation_test, t_statistics
+from aida_tools.robustness.refit import selected
 
 from .conftest import SITES, compare_cohort, make_cohort
 
@@ -174,9 +180,61 @@ def test_a_batch_a_side_cannot_be_permuted_to_five_percent(tmp_path: Path) -> No
     assert "no labels could give p below 1" in row["note"]
 
 
+def test_paired_samples_change_sides_inside_their_donor(shared: Path, tmp_path: Path) -> None:
+    """Eight donors of Kang et al. 2018, before and after stimulation: 2^8 ways."""
+    import_counts(
+        shared / "data" / "kang2018_counts.csv", tmp_path / "in", columns={},
+        pattern="^(?P<population>ctrl|stim)(?P<donor_id>.*)$",
+    )  # fmt: skip
+    options = Options(formula="~ population + donor_id", focus="CD4 T cells", models=("quasibinomial",))
+    compare(tmp_path / "in" / "counts.tsv", tmp_path / "in" / "samples.tsv", tmp_path / "out", options=options)
+    table = permutation_tables(load(tmp_path / "out"), permutations=1000, seed=1)["permutation"].set_index("test")
+    row = table.loc["ols-logit"]
+    assert row["scheme"] == "samples within donors"
+    assert row["n_permutations"] == 256
+    wide = pd.read_csv(shared / "data" / "kang2018_counts.csv", index_col=0).sort_index()
+    cd4, total = wide["CD4 T cells"].to_numpy(), wide.sum(axis=1).to_numpy()
+    logit = np.log((cd4 + 0.5) / (total - cd4 + 0.5))
+    assert wide.index[0].startswith("ctrl")
+    assert wide.index[8].startswith("stim")
+    want = stats.ttest_rel(logit[:8], logit[8:])
+    assert row["statistic"] == pytest.approx(want.statistic, rel=1e-6)
+    flips = np.array(list(itertools.product([1, -1], repeat=8)))
+    means = np.abs(flips @ (logit[:8] - logit[8:]))
+    assert row["p_value"] == pytest.approx((means >= means[0] - 1e-9).mean())
+
+
 def test_without_batches_donors_are_the_units(tmp_path: Path) -> None:
     samples, counts = make_cohort(3, sites={"SG": SITES["SG"]}, controls=0)
     folder = compare_cohort(tmp_path, samples.assign(batch=None), counts, models=("quasibinomial",))
     row = permutation_tables(load(folder), permutations=200, seed=1)["permutation"].iloc[0]
     assert row["n_units_a"] + row["n_units_b"] == 72
     assert row["n_permutations"] == 200
+    assert row["scheme"] == "samples between sides"
+
+
+def test_the_linear_companion_stands_for_the_reported_model(compared_folder: Path) -> None:
+    """Over 30 permutations of the batches, t of the logits and t of the beta-binomial mixed model go together."""
+    compared = load(compared_folder)
+    counts = selected(compared.primary, compared.samples, compared.selection)
+    samples = compared.selection.samples
+    keep = samples["population"].isin(["Korean", "SG_Chinese"]).to_numpy()
+    y, total = counts.counts[keep, counts.types.index("Treg")], counts.totals[keep]
+    batches, _ = pd.factorize(samples.loc[keep, "batch"], sort=True)
+    ages = samples.loc[keep, "age"].to_numpy(float)
+    nuisance = np.column_stack([np.ones(keep.sum()), ages - 45, samples.loc[keep, "sex"] == "male"]).astype(float)
+    response, variance = reml.empirical_logits(y, total)
+    found = reml.fit(response, variance, nuisance, [batches, np.arange(len(y))])
+    units = (batches[:, None] == np.arange(10)).astype(float)
+    weighted = found.project(response)
+    rng = np.random.default_rng(6)
+    labels = np.array([rng.permutation(np.arange(10) < 4) for _ in range(30)], float)
+    score, information = units.T @ weighted, units.T @ found.project(units)
+    t, _ = t_statistics(labels, score, information, float(response @ weighted), len(y) - 4.0)
+    reported = []
+    for row in labels:
+        fit = fit_mixed(Data(y[:, None], total, np.column_stack([nuisance, units @ row]), batches))[0]
+        value = fit.contrast(np.eye(4)[3])
+        reported.append(value.value / value.std_error)
+    # Not quite 1: the mixed model estimates the batches' variance again under each labelling.
+    assert np.corrcoef(t, reported)[0, 1] > 0.95

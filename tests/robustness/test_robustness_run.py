@@ -45,6 +45,18 @@ def test_one_thread_or_two_write_the_same(small_folder: Path, tmp_path: Path) ->
         pd.testing.assert_frame_equal(first, second)
 
 
+def test_a_soft_annotator_is_one_more_choice(tmp_path: Path) -> None:
+    samples, counts = make_cohort(8, sites=SMALL)
+    soft = counts.assign(annotator="author:soft", n_cells=counts["n_cells"] + 0.25)
+    totals = samples.assign(n_cells=samples["n_cells"] + 2)
+    folder = compare_cohort(tmp_path, totals, pd.concat([counts, soft]), models=("quasibinomial",), one_vs_rest=False)
+    robustness(folder, tmp_path / "out", options=FEW)
+    table = pd.read_csv(tmp_path / "out" / "specification.tsv", sep="\t")
+    rows = table[(table["annotator"] == "author:soft") & (table["contrast"] == "population: Korean - SG_Chinese")]
+    assert len(rows)
+    assert rows["estimate"].notna().all()
+
+
 def _no_focus(folder: Path) -> None:
     path = folder / "compare.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"focus": None}), encoding="utf-8")

@@ -34,7 +34,7 @@ def compared(compared_folder: Path) -> Compared:
 
 @pytest.fixture(scope="module")
 def tables(compared: Compared) -> dict[str, pd.DataFrame]:
-    return specification_tables(compared, limit=60, seed=3, threads=2)
+    return specification_tables(compared, limit=24, seed=3, threads=2)
 
 
 def test_unresolved_cells_go_where_the_rule_says(compared: Compared) -> None:
@@ -147,13 +147,13 @@ def test_the_summary_counts_the_table(tables: dict[str, pd.DataFrame]) -> None:
     table, contrast = tables["specification"], "population: Japanese - Korean"
     rows = table[table["contrast"] == contrast].dropna(subset="estimate")
     summary = tables["specification_summary"].set_index("contrast").loc[contrast]
-    assert summary["n_specifications"] == 60
+    assert summary["n_specifications"] == 24
     assert summary["n_estimated"] == len(rows)
     assert summary["same_sign"] == pytest.approx((rows["estimate"] > 0).mean())
     assert summary["excludes_1"] == pytest.approx(((rows["ci_low"] > 0) | (rows["ci_high"] < 0)).mean())
     assert summary["maximum"] == rows["log_odds_ratio"].max()
     assert summary["same_sign"] > 0.9  # The planted effect is large.
-    assert f"{len(rows)} of 60 specifications" in summary["sentence"]
+    assert f"{len(rows)} of 24 specifications" in summary["sentence"]
 
 
 @pytest.mark.parametrize("model", [name for name, m in MODELS.items() if m.link in ("log10", "asin")])

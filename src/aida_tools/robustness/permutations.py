@@ -1,7 +1,8 @@
 """Permutation tests of the contrasts, and what 5 % means in these data.
 
 `permutation.tsv`, one row a contrast and `test`. Contrasts between sites permute whole batches between the two sides,
-contrasts inside a site permute donors inside their batches (`scheme`). Tests: `mixed-logit`, t of the contrast on
+contrasts inside a site permute donors inside their batches, paired samples change sides inside their donor (`scheme`).
+Tests: `mixed-logit`, t of the contrast on
 logits with random batches (the linear companion of the primary model); `ols-logit` and `ols-log10` (zeros dropped, as
 the reference study), which ignore batches. `p_min` is the smallest p-value the design allows; `rejection_rate` the
 share of permutations beyond `critical`, the 5 % point of the test's own t: an honest test has 0.05.
@@ -33,7 +34,8 @@ COLUMNS = (
     "statistic", "estimate", "p_value", "p_min", "critical", "rejection_rate", "note",
 )  # fmt: skip
 NULL_COLUMNS = ("contrast", "test", "bin_low", "bin_high", "n")
-_BATCHES, _DONORS = "batches between sites", "donors within batches"
+_BATCHES, _DONORS, _SAMPLES = "batches between sites", "donors within batches", "samples within donors"
+_ALONE = "samples between sides"
 _BIN = 0.25
 
 
@@ -61,12 +63,17 @@ def _sides(compared: Compared, contrast: Contrast, counts: Denominator) -> _Side
 
 def _scheme(sides: _Sides) -> tuple[str, np.ndarray, np.ndarray] | str:
     """Return the scheme, its labels and its blocks; or why nothing can be exchanged."""
+    donors, _ = pd.factorize(sides.samples["donor_id"])
+    paired = np.intersect1d(donors[sides.on_a], donors[~sides.on_a])
+    if len(paired):
+        return _SAMPLES, sides.on_a, donors
     n_batches = sides.batches.max() + 1
     size = np.bincount(sides.batches, minlength=n_batches)
     of_a = np.bincount(sides.batches, weights=sides.on_a, minlength=n_batches)
     mixed = (of_a > 0) & (of_a < size)
     if not mixed.any():
-        return _BATCHES, of_a > 0, np.zeros(n_batches, int)
+        name = _BATCHES if n_batches < len(sides.batches) else _ALONE
+        return name, of_a > 0, np.zeros(n_batches, int)
     if sides.samples["site"].nunique() > 1:
         return "some batches hold both sides and others one: neither batches nor donors can be exchanged freely"
     return _DONORS, sides.on_a, sides.batches
@@ -96,7 +103,7 @@ def _test(
     # The covariance of the null model does not depend on the labels, so that weighting keeps the test exact.
     found = reml.fit(response, variance, nuisance, groups)
     weighted = found.project(response)
-    if name == _DONORS:
+    if name in (_DONORS, _SAMPLES):
         labels, blocks = labels[used], blocks[used]
         score, information = weighted, found.project(np.eye(n))
     else:

@@ -81,9 +81,13 @@ class Levels:
 
 
 def formulas(compared: Compared, extra: Sequence[str]) -> list[str]:
-    """Return the formula as given, without covariates, with a spline of age, and with each extra covariate."""
+    """Return the formula as given, without covariates, with a spline of age, and with each extra covariate.
+
+    Populations, and the donors, sites and batches they are compared inside, are no covariates: they stay.
+    """
     given = compared.formula
-    out = [given.text, "~ population"]
+    kept = [t for t in given.terms if set(given.columns[t]) & {"population", "donor_id", "site", "batch"}]
+    out = [given.text, "~ " + " + ".join(kept)]
     if "age" in given.terms:
         out.append("~ " + " + ".join("ns(age, df=3)" if t == "age" else t for t in given.terms))
     for column in extra:
@@ -104,9 +108,7 @@ def donor_filters(compared: Compared, strata: Sequence[str]) -> dict[str, Donors
     ages = used.groupby("population")["age"]
     youngest, oldest = ages.quantile(0.05), ages.quantile(0.95)
     if youngest.notna().all() and len(ages) > 1 and (low := youngest.max()) < (high := oldest.min()):
-        out[f"ages {low:.0f} to {high:.0f}, which all populations have"] = Donors(
-            samples["age"].between(low, high).to_numpy(), least
-        )
+        out[f"ages {low:.0f} to {high:.0f} (shared)"] = Donors(samples["age"].between(low, high).to_numpy(), least)
     for column in strata:
         if column in used and used[column].nunique() > 1:
             for level in sorted(used[column].dropna().unique()):
