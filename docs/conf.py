@@ -1,8 +1,11 @@
 """Sphinx settings: `python -m sphinx -W docs docs/_build`, without any network."""
 
 import os
+import re
 import shutil
 from pathlib import Path
+
+from sphinx.application import Sphinx
 
 import aida_tools
 
@@ -24,7 +27,7 @@ extensions = [
     "sphinx_click",
 ]
 exclude_patterns = ["_build"]
-nitpicky = False
+default_role = "code"
 
 html_theme = "furo"
 html_title = f"aida_tools {release}"
@@ -42,3 +45,38 @@ napoleon_use_rtype = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
+
+
+_PROSE: dict[str, list[str]] = {}
+
+
+def take_prose(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Set a Returns section of plain prose aside: napoleon would take each of its lines for a value of its own."""
+    if "Returns" not in lines:
+        return
+    start = lines.index("Returns")
+    end = next((i for i in range(start + 2, len(lines) - 1) if lines[i + 1].startswith("---")), len(lines))
+    text = [line for line in lines[start + 2 : end] if line]
+    if not any(line.startswith(" ") for line in text):
+        _PROSE[name] = text
+        del lines[start:end]
+
+
+def put_prose(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Put it back as one field, before the examples."""
+    if name in _PROSE:
+        first, *rest = _PROSE.pop(name)
+        end = next((i for i, line in enumerate(lines) if line.startswith(".. rubric::")), len(lines))
+        lines[end:end] = [f":returns: {first}", *(f"    {line}" for line in rest), ""]
+
+
+def plain_paths(app: Sphinx, context: object, lines: list[str]) -> None:
+    """Show the default of a path as it is typed."""
+    lines[:] = [re.sub(r"\w+Path\('([^']*)'\)", r"\1", line) for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    # Before and after napoleon, whose priority is 500.
+    app.connect("autodoc-process-docstring", take_prose, priority=400)
+    app.connect("autodoc-process-docstring", put_prose, priority=600)
+    app.connect("sphinx-click-process-options", plain_paths)

@@ -37,9 +37,9 @@ def cells_table(data: AnnData | pd.DataFrame, cohort: CohortConfig, *, populatio
 
     Returns
     -------
-    One row a cell, in the order of the data. The columns are
-    `cell_id, sample_id, donor_id, population, site, batch, library, sex, age, is_control, author_label, cell_type_id`
-    and the covariates. What looks wrong, but need not be, is a `UserWarning`.
+    One row a cell, in the order of the data, with the columns `cell_id, sample_id, donor_id, population, site, batch,
+    library, sex, age, is_control, author_label, cell_type_id` and the covariates. What looks wrong, but need not be, is
+    a `UserWarning`.
 
     Raises
     ------

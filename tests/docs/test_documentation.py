@@ -53,6 +53,13 @@ def test_the_reference_lists_the_public_interface(root: Path) -> None:
 def test_the_reference_lists_every_command(built: Path) -> None:
     page = (built / "reference" / "cli.html").read_text()
     assert all(f"aida-tools {name}" in page or f"aida-tools-{name}" in page for name in main.commands)
+    assert "PosixPath" not in page
+
+
+@pytest.mark.xdist_group("small_run")
+def test_a_returns_section_in_prose_is_shown_in_one_piece(built: Path) -> None:
+    page = re.sub(r"<[^>]+>", "", (built / "reference" / "api.html").read_text())
+    assert re.search(r"One row a cell, in the order of the data, with the columns cell_id, sample_id, donor_id,", page)
 
 
 def test_the_pages_explain_every_status(root: Path) -> None:
