@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -82,3 +85,17 @@ def test_default_install_has_no_gpl_package(root: Path) -> None:
                 licence,
             )
     assert checked > 50
+
+
+def test_every_import_is_a_declared_dependency(root: Path) -> None:
+    imported: set[str] = set()
+    for path in sorted((root / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    distributions = packages_distributions()
+    known = {"aida_tools", *sys.stdlib_module_names}
+    names = {m: {canonicalize_name(d) for d in distributions[m]} for m in imported - known}
+    assert {m for m, d in names.items() if not d & declared(root).keys()} == set()

@@ -149,8 +149,5 @@ def load(folder: Path) -> Compared:
     rows = estimates["contrast"].str.startswith("population: ") & (estimates["cell_type"] == options["focus"])
     for key in ("annotator", "denominator", "model"):
         rows &= estimates[key] == options[key]
-    if not rows.any():
-        msg = f"{folder / 'estimates.tsv'}: no contrast of populations for '{options['focus']}': nothing to question."
-        raise AidaError(msg)
     converted = pd.DataFrame([on_log_odds(r) for r in estimates[rows].to_dict("records")], columns=estimates.columns)
     return Compared(options, samples, denominators, converted)
