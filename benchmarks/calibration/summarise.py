@@ -83,7 +83,8 @@ def predict(scenario: simulate.Scenario, side_a: str, side_b: str, truth: float)
     sites = cohort.samples.groupby("population")["site"].first()
     # Populations of two sites differ by two draws of the site effect.
     actual = assumed + 2 * scenario.site_sd**2 * (sites[side_a] != sites[side_b])
-    df = batch.max() + 1 - design.matrix.shape[1]
+    inside, libraries = sites[side_a] == sites[side_b], batch.max() + 1
+    df = (len(batch) - libraries if inside else libraries) - design.matrix.shape[1]
     if truth == 0:
         return float(false_positive_rate(assumed**0.5, actual**0.5, df))
     return float(power_of(truth, assumed**0.5, df)) if actual == assumed else np.nan

@@ -180,9 +180,11 @@ def interaction(results: Results, test: Interaction) -> tuple[dict[str, Any], li
         raise Missing(f"the model of {test.column} by population was not fitted: {fit.message}")
     terms = [i for i, column in enumerate(design.names) if ":" in column]
     weights = np.eye(len(design.names))[terms]
-    if len(terms) < len(test.populations) - 1 or not fit.df > 0:
-        raise Missing(f"too few samples to tell the effect of {test.column} apart between the populations")
+    if len(terms) < len(test.populations) - 1:
+        raise Missing(f"the samples cannot tell the effect of {test.column} apart between the populations")
     statistic, df, df_residual, p = wald(fit, weights)
+    if not np.isfinite(p):
+        raise Missing(f"no degrees of freedom are left to compare the effects of {test.column}")
     up, down = design.sides(Contrast(test.column))
     slopes = {}
     for population in test.populations:

@@ -90,7 +90,7 @@ def _judge_slopes(results: Results, test: Interaction) -> tuple[dict[str, Any], 
     slopes = "; ".join(f"{population} {odds_ratio(10 * e.value)}" for population, e in found["slopes"].items())
     words = (
         f"Odds ratio per 10 units of {test.column}: {slopes}. Test of equal slopes: "
-        f"F({found['df']}, {found['df_residual']:g}) = {found['statistic']:.2f}, p = {found['p_value']:.2g}."
+        f"F({found['df']}, {found['df_residual']:.3g}) = {found['statistic']:.2f}, p = {found['p_value']:.2g}."
     )
 
     def judge(q: float) -> tuple[str, str]:
