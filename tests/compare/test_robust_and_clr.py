@@ -77,12 +77,16 @@ def test_clustered_errors_are_wider_where_batches_differ(data: Data) -> None:
     assert robust.contrast(between).df < 12
 
 
-def test_a_population_in_one_batch_is_a_state(data: Data) -> None:
+def test_a_population_in_one_batch_has_no_error_and_spares_the_others(data: Data) -> None:
     one = np.where(data.design[:, 3] == 1, 15, data.codes)
     one = np.unique(one, return_inverse=True)[1]
     fit = fit_cluster(Data(data.counts, data.totals, data.design, one))[0]
-    assert (fit.converged, fit.status) == (False, "too-few")
-    assert "one batch alone" in fit.message
+    assert fit.contrast(np.eye(6)[3]).df == 0
+    assert fit.contrast(np.eye(6)[3] - np.eye(6)[2]).df == 0
+    others = fit_cluster(data)[0]
+    for weights in (np.eye(6)[1], np.eye(6)[2], np.eye(6)[4]):
+        assert fit.contrast(weights).df > 4
+        assert fit.contrast(weights).std_error == pytest.approx(others.contrast(weights).std_error, rel=0.15)
     assert fit_cluster(Data(data.counts, data.totals, data.design))[0].status == "too-few"
 
 

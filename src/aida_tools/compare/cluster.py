@@ -24,14 +24,18 @@ class Clustered(NamedTuple):
     cov: np.ndarray
     information: np.ndarray
     left_out: np.ndarray
+    blind: np.ndarray
 
     def df(self, weights: np.ndarray) -> float:
         """Return Satterthwaite's degrees of freedom for a contrast, weights on the first of the m parameters.
 
         Under a working model in which the scores of the clusters have covariance A_g, the terms ``weights @ d_g``
         have covariance ``P = diag(a_g' A_g a_g) - U A^{-1} U'`` with ``a_g = (A - A_g)^{-1} weights`` and
-        ``U_g = A_g a_g``; the degrees of freedom are ``tr(P)^2 / tr(P^2)``.
+        ``U_g = A_g a_g``; the degrees of freedom are ``tr(P)^2 / tr(P^2)``. They are 0 where a contrast cannot be
+        estimated without some cluster.
         """
+        if np.abs(weights @ self.blind[: len(weights)]).max(initial=0.0) > 1e-6 * np.abs(weights).max():
+            return 0.0
         # A fit's contrasts do not know of its precision, the last parameter.
         a = self.left_out[:, :, : len(weights)] @ weights
         u = np.einsum("gij,gj->gi", self.information, a)
@@ -49,14 +53,21 @@ def jackknife(scores: np.ndarray, information: np.ndarray) -> Clustered:
     information
         Observed information of each cluster, shape (g, m, m).
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the estimate does not exist without some cluster.
+    Returns
+    -------
+    The covariance; directions that are not estimable without some cluster are left out of it and remembered, so that
+    their contrasts have no degrees of freedom.
     """
-    left_out = np.linalg.inv(information.sum(axis=0) - information)
+    total = information.sum(axis=0)
+    scale = 1 / np.sqrt(np.maximum(np.diag(total), 1e-300))
+    values, vectors = np.linalg.eigh((total - information) * np.outer(scale, scale))
+    seen = values > 1e-7
+    vectors = vectors * scale[:, None]
+    left_out = np.einsum("gik,gk,gjk->gij", vectors, np.where(seen, 1 / np.where(seen, values, 1.0), 0.0), vectors)
+    # In the coefficients' own units a direction e of the scaled matrix is scale * e.
+    blind = np.moveaxis(vectors, 1, 0)[:, ~seen]
     shifts = np.einsum("gij,gj->gi", left_out, scores)
-    return Clustered(shifts.T @ shifts, information, left_out)
+    return Clustered(shifts.T @ shifts, information, left_out, blind / np.maximum(np.abs(blind).max(axis=0), 1e-300))
 
 
 def cluster_pieces(
@@ -87,12 +98,7 @@ def fit_cluster(data: Data) -> list[Fit]:
         fit = fit_one(counts, totals, data.design)
         if fit.converged:
             theta = np.append(fit.coef, np.log(fit.precision))
-            try:
-                robust = jackknife(*cluster_pieces(counts, totals, data, theta))
-            except np.linalg.LinAlgError:
-                why = "a coefficient rests on one batch alone, so its spread over batches cannot be known"
-                fits.append(failed(p, why, "too-few"))
-                continue
+            robust = jackknife(*cluster_pieces(counts, totals, data, theta))
             fit = replace(fit, cov=robust.cov[:p, :p], df_of=robust.df)
         fits.append(fit)
     return fits

@@ -21,6 +21,8 @@ from aida_tools.compare.sites import SiteModel, Standing, side_masks, standing
 
 #: A side of a contrast needs this many samples.
 MIN_SAMPLES = 2
+#: A log odds ratio with a larger standard error is on its way to infinity.
+WIDEST = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +191,21 @@ def _obstacle(setting: Setting, question: Question, model: Model, fit: Fit, coun
         return "not-converged", why
     if not fit.converged:
         return fit.status, fit.message
-    estimate = fit.contrast(question.vector)
-    if not (np.isfinite(estimate.value) and estimate.std_error > 0):
+    return _unusable(setting, question, model, fit)
+
+
+def _unusable(setting: Setting, question: Question, model: Model, fit: Fit) -> tuple[str, str]:
+    """Return the status and the reason of a contrast whose numbers say nothing, or two empty strings."""
+    value, error, df = fit.contrast(question.vector)
+    if not df >= 1:
+        return "too-few", "less than one degree of freedom is left (a side rests on one batch, or on hardly more)"
+    if not (np.isfinite(value) and np.isfinite(error) and error > 0):
         return "not-converged", "the fit gave no finite standard error"
-    if not estimate.df > 0:
-        return "too-few", "no degrees of freedom are left for the standard error"
+    contrast = question.contrast
+    spread = 1.0 if contrast.a else float(setting.samples[contrast.column].std())
+    if model.separates and error * spread > WIDEST:
+        why = "separated: some combination of the formula's terms has no cell of this type, or no other"
+        return "not-converged", why
     return "", ""
 
 

@@ -9,14 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from aida_tools.compare.estimate import Question, Setting, row
+from aida_tools.compare.estimate import WIDEST, Question, Setting, row
 from aida_tools.compare.fit import Fit, failed
 from aida_tools.compare.models import MODELS, Model
 from aida_tools.compare.omnibus import Hypothesis, likelihood_ratio, wald
 from aida_tools.compare.standardise import standardised
-
-#: A Wald test of a log odds ratio with a larger standard error says nothing: some population has no cell.
-_WIDEST = 5.0
 
 
 class Results(NamedTuple):
@@ -122,8 +119,13 @@ def _wald_row(setting: Setting, name: str, hypothesis: Hypothesis, k: int, fit: 
     out = _start_row(setting, name, hypothesis, setting.denominator.types[k], "Wald F")
     if not fit.converged or not fit.df > 0:
         return out | {"note": fit.message or "not fitted"}
-    widest = float(np.sqrt(np.einsum("qi,ij,qj->q", hypothesis.weights, fit.cov, hypothesis.weights).max()))
-    if MODELS[name].separates and widest > _WIDEST:
+    variance = np.einsum("qi,ij,qj->q", hypothesis.weights, fit.cov, hypothesis.weights).max()
+    widest = float(np.sqrt(np.maximum(variance, 0.0)))
+    if MODELS[name].separates and widest > WIDEST:
         return out | {"note": "separated: a population has no cell of this type, or no other"}
+    if not np.isfinite(widest) or not widest > 0:
+        return out | {"note": "the fit gave no finite standard error"}
     statistic, df, df_residual, p_value = wald(fit, hypothesis.weights)
+    if not df_residual >= 1:
+        return out | {"note": "less than one degree of freedom is left"}
     return out | {"statistic": statistic, "df": df, "df_residual": df_residual, "p_value": p_value}

@@ -90,7 +90,7 @@ def wald(fit: Fit, weights: np.ndarray) -> tuple[float, int, float, float]:
     F, its degrees of freedom (rank of the hypothesis, and the fewest of its contrasts), p-value.
     """
     value, cov = weights @ fit.coef, weights @ fit.cov @ weights.T
-    q = int(np.linalg.matrix_rank(cov))
+    q = int(np.linalg.matrix_rank(weights))
     df = min(fit.contrast(w).df for w in weights)
     statistic = float(value @ np.linalg.pinv(cov) @ value) / q
     p = stats.f.sf(statistic, q, df) if np.isfinite(df) else stats.chi2.sf(q * statistic, q)

@@ -66,7 +66,7 @@ def _models(options: Options, *, has_counts: bool) -> list[str]:
         if not has_counts and not MODELS[name].of_shares:
             known = ", ".join(n for n, m in MODELS.items() if m.of_shares)
             raise AidaError(f"--model {name}: it needs numbers of cells, and the table has shares only. Use {known}.")
-    return list(options.models)
+    return list(dict.fromkeys(options.models))
 
 
 def _first(option: str, wanted: str | None, known: Iterable[str]) -> str:

@@ -54,6 +54,6 @@ def standardised(link: Link, rows_a: np.ndarray, rows_b: np.ndarray, fit: Fit, d
     out |= {"difference": a - b, "difference_low": a - b - half, "difference_high": a - b + half}
     if a > 0 and b > 0:
         relative = by_a / a - by_b / b
-        half = t * float(np.sqrt(relative @ fit.cov @ relative))
+        half = min(t * float(np.sqrt(relative @ fit.cov @ relative)), 700.0)  # exp() is finite up to there.
         out |= {"ratio": a / b, "ratio_low": a / b * np.exp(-half), "ratio_high": a / b * np.exp(half)}
     return out
