@@ -284,6 +284,29 @@ def counts(cells: Path, labels: tuple[Path, ...], out: Path) -> None:
     compose(cells, labels, out)
 
 
+@main.command()
+@click.argument("cells", type=_EXISTING)
+@click.argument("labels", type=_EXISTING, nargs=-1, required=True)
+@_OUT
+@click.option("--scan", type=_EXISTING, help="scan.parquet, or its folder: also look by depth of sequencing.")
+@click.option("--truth", metavar="ANNOTATOR", help="Whom the others are held against; default author, else the first.")
+@click.option("--focus", metavar="TYPE", default="Treg", show_default=True, help="The cell type in question.")
+@click.option("--within", multiple=True, metavar="NAME", help="Also within this set of types, such as CD4_T.")
+@click.option(
+    "--unresolved", multiple=True, metavar="TYPE", help="Label of unresolved cells; default CD4+_T, T, unresolved."
+)
+def agreement(cells: Path, labels: tuple[Path, ...], scan: Path | None, out: Path, **options: Any) -> None:
+    """Hold annotators of the same CELLS against each other: a folder of LABELS for each.
+
+    Agreement and error by site, batch, donor and depth, with intervals from cells and between donors.
+    """
+    from aida_tools.agreement.run import Options
+    from aida_tools.agreement.run import agreement as run
+
+    given = {name: value for name, value in options.items() if value not in ((), None)}
+    run(cells, labels, out, scan_path=scan, options=Options(**given))
+
+
 @main.command("import-counts")
 @click.argument("table", type=_EXISTING)
 @click.option(

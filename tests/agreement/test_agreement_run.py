@@ -1,0 +1,241 @@
+"""Tables of `aida-tools agreement`: the right cells in every row, named states, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
+
+from aida_tools.agreement.run import Options, agreement
+from aida_tools.cli import main
+from aida_tools.errors import AidaError
+from aida_tools.tables import write_parquet, write_tsv
+
+SETS = {"CD4_T": ["Treg", "CD4_other", "CD4+_T"], "T": ["Treg", "CD4_other", "CD4+_T", "CD8", "T"]}
+
+
+def write_labels(folder: Path, cell_id: pd.Series, types: np.ndarray) -> Path:
+    folder.mkdir()
+    write_parquet(pd.DataFrame({"cell_id": cell_id, "cell_type": pd.Categorical(types)}), folder / "labels.parquet")
+    rows = [(name, folder.name, member) for name, members in SETS.items() for member in members]
+    write_tsv(pd.DataFrame(rows, columns=["denominator", "annotator", "cell_type"]), folder / "sets.tsv")
+    return folder
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
+    """Cells of 9 donors at 3 sites with labels of three annotators; one cell has no site, some have no label."""
+    rng = np.random.default_rng(7)
+    n = 1800
+    donor = rng.integers(0, 9, n)
+    cells = pd.DataFrame(
+        {
+            "cell_id": [f"c{i}" for i in range(n)],
+            "donor_id": pd.Categorical([f"d{d}" for d in donor]),
+            "site": pd.Categorical(np.array(["SG", "JP", "KR"])[donor % 3]),
+            "batch": [f"b{d // 2}" for d in donor],
+        }
+    )
+    cells.loc[0, "site"] = None
+    types = np.array(["Treg", "CD4_other", "CD4+_T", "CD8", "T", "B"], dtype=object)
+    author = rng.choice(types, n, p=[0.1, 0.4, 0.05, 0.2, 0.05, 0.2])
+    other = np.where(rng.random(n) < 0.8, author, rng.choice(types[[0, 1, 3, 5]], n))
+    third = np.where(rng.random(n) < 0.5, author, "B").astype(object)
+    third[5:25] = None
+    third[30:40] = "T_unresolved"
+    write_parquet(cells, tmp_path / "cells.parquet")
+    write_parquet(cells[["cell_id"]].assign(total=rng.integers(100, 9000, n)), tmp_path / "scan.parquet")
+    for name, given in (("gate", other), ("author", author), ("third", third)):
+        write_labels(tmp_path / name, cells["cell_id"], given)
+    return tmp_path, cells.assign(author=author, gate=other, third=third)
+
+
+def run(folder: Path, *names: str, scan: bool = True, **options: object) -> dict[str, pd.DataFrame]:
+    out = folder / "out"
+    agreement(
+        folder / "cells.parquet",
+        [folder / name for name in names],
+        out,
+        scan_path=folder / "scan.parquet" if scan else None,
+        options=Options(**options),  # type: ignore[arg-type]
+    )
+    return {p.stem: pd.read_csv(p, sep="\t", keep_default_na=False, na_values=[""]) for p in out.glob("*.tsv")}
+
+
+def one(table: pd.DataFrame, **keys: str) -> pd.Series:
+    for column, value in keys.items():
+        table = table[table[column].astype(str) == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def test_confusion_is_that_of_sklearn_and_counts_every_cell(made: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = made
+    table = run(folder, "author", "gate", "third")["confusion"]
+    pair = table[(table["annotator_a"] == "author") & (table["annotator_b"] == "gate")]
+    names = sorted({*cells["author"], *cells["gate"]})
+    wide = pair.pivot(index="cell_type_a", columns="cell_type_b", values="n_cells").fillna(0)
+    expected = confusion_matrix(cells["author"], cells["gate"], labels=names)
+    np.testing.assert_array_equal(wide.reindex(index=names, columns=names, fill_value=0), expected)
+    assert (table["n_cells"] > 0).all()
+    assert (table.groupby(["annotator_a", "annotator_b"])["n_cells"].sum() == len(cells)).all()
+    assert table.loc[table["cell_type_b"] == "unlabelled", "n_cells"].sum() == 2 * 20
+
+
+def test_every_row_is_of_the_cells_it_names(made: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = made
+    table = run(folder, "gate", "author", within=("CD4_T",))["agreement"]
+    author, gate = (cells[c] == "Treg" for c in ("author", "gate"))
+    for site in ("SG", "JP", "KR"):
+        here = (cells["site"] == site).to_numpy()
+        at = {"stratum": "site", "level": site}
+        row = one(table, **at, measure="kappa", within="all")
+        assert row["estimate"] == pytest.approx(cohen_kappa_score(author[here], gate[here]))
+        assert (row["n_cells"], row["n_donors"]) == (here.sum(), 3)
+        known = here & ~cells["author"].isin(["CD4+_T", "T"]).to_numpy()
+        assert one(table, **at, measure="sensitivity", within="all")["estimate"] == pytest.approx(
+            (author & gate)[known].sum() / author[known].sum()
+        )
+        cd4 = known & cells["author"].isin(SETS["CD4_T"]).to_numpy()
+        row = one(table, **at, measure="specificity", within="CD4_T")
+        assert row["n_cells"] == (cd4 & ~author).sum()
+        assert row["estimate"] == pytest.approx((~author & ~gate)[cd4].sum() / (cd4 & ~author).sum())
+        own = here & cells["gate"].isin(SETS["CD4_T"]).to_numpy()
+        row = one(table, **at, measure="rate", within="CD4_T", annotator_a="gate")
+        assert row["estimate"] == pytest.approx(gate[own].mean())
+    assert set(table.loc[table["stratum"] == "donor", "level"]) == {f"d{i}" for i in range(9)}
+    assert list(table.loc[table["stratum"] == "site", "level"].unique()) == ["JP", "KR", "SG"]
+
+
+def test_cells_without_a_site_are_in_no_site_and_tenths_hold_all(made: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = made
+    tables = run(folder, "author", "gate")
+    rates = tables["agreement"].query("measure == 'rate' and annotator_a == 'author'")
+    cells_of = rates.groupby("stratum")["n_cells"].sum()
+    assert cells_of["all"] == cells_of["batch"] == cells_of["donor"] == cells_of["depth"] == len(cells)
+    assert cells_of["site"] == cells_of["site|depth"] == len(cells) - 1
+    assert tables["depth"]["n_cells"].sum() == len(cells)
+    assert tables["depth"]["n_cells"].between(150, 210).all()
+
+
+def test_without_a_scan_there_is_no_depth(made: tuple[Path, pd.DataFrame]) -> None:
+    tables = run(made[0], "author", "gate", scan=False)
+    assert "depth" not in tables
+    assert set(tables["agreement"]["stratum"]) == {"all", "site", "batch", "donor"}
+
+
+def test_the_truth_is_the_author_or_the_first_or_the_one_named(made: tuple[Path, pd.DataFrame]) -> None:
+    folder, _ = made
+    for names, options, truth in (
+        (("gate", "author"), {}, "author"),
+        (("gate", "third"), {}, "gate"),
+        (("gate", "author"), {"truth": "gate"}, "gate"),
+    ):
+        table = run(folder, *names, scan=False, **options)["agreement"]
+        assert set(table.loc[table["measure"] == "sensitivity", "annotator_a"]) == {truth}
+
+
+def test_unresolved_cells_are_counted_by_annotator_and_site(made: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = made
+    table = run(folder, "author", "third")["unresolved"]
+    vague = cells["author"].isin(["CD4+_T", "T"])
+    assert one(table, annotator_a="author", stratum="all")["estimate"] == pytest.approx(vague.mean())
+    here = cells["site"] == "KR"
+    assert one(table, annotator_a="author", level="KR")["estimate"] == pytest.approx(vague[here].mean())
+    third = cells["third"].isna() | cells["third"].isin(["CD4+_T", "T", "T_unresolved"])
+    assert one(table, annotator_a="third", stratum="all")["estimate"] == pytest.approx(third.mean())
+    named = run(folder, "author", unresolved=("B",))["unresolved"]
+    assert one(named, stratum="all")["estimate"] == pytest.approx((cells["author"] == "B").mean())
+
+
+def test_states_are_named(made: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = made
+    never = np.where(cells["author"] == "Treg", "CD8", cells["author"]).astype(object)
+    write_labels(folder / "never", cells["cell_id"], never)
+    table = run(folder, "author", "never")["agreement"]
+    states = {m: one(table, stratum="all", measure=m) for m in ("kappa", "sensitivity", "specificity", "precision")}
+    assert {m: row["status"] for m, row in states.items()} == {
+        "kappa": "one_answer", "sensitivity": "no_spread", "specificity": "no_spread", "precision": "undefined",
+    }  # fmt: skip
+    assert states["precision"]["note"] == "no Treg by never"
+    assert states["kappa"]["estimate"] == pytest.approx(0)
+    donors = table[(table["stratum"] == "donor") & (table["measure"] == "agreement")]
+    assert set(donors["status"]) == {"one_donor"}
+    assert (table["note"].notna() == (table["status"] != "ok")).all()
+    assert (table["estimate"].isna() == (table["status"] == "undefined")).all()
+    assert table.loc[table["status"] == "ok", "donor_ci_low"].notna().all()
+
+
+def test_one_annotator_gives_rates_only(made: tuple[Path, pd.DataFrame]) -> None:
+    tables = run(made[0], "author")
+    assert set(tables["agreement"]["measure"]) == {"rate"}
+    assert tables["confusion"].empty
+    assert list(tables["confusion"].columns) == ["annotator_a", "annotator_b", "cell_type_a", "cell_type_b", "n_cells"]
+
+
+def test_the_order_of_cells_does_not_matter(made: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    folder, _ = made
+    first = run(folder, "author", "third", within=("T",))
+    order = np.random.default_rng(1).permutation(1800)
+    for path in [*folder.glob("*.parquet"), *folder.glob("*/labels.parquet")]:
+        write_parquet(pd.read_parquet(path).iloc[order].reset_index(drop=True), path)
+    for name, table in run(folder, "author", "third", within=("T",)).items():
+        pd.testing.assert_frame_equal(table, first[name])
+
+
+def test_labels_and_scans_of_other_cells_are_named(made: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = made
+    write_labels(folder / "short", cells["cell_id"][:-1], cells["gate"].to_numpy()[:-1])
+    with pytest.raises(AidaError, match=r"short/labels\.parquet: its 1799 cells are not the 1800 cells of .*annotate"):
+        run(folder, "author", "short")
+    scan = pd.read_parquet(folder / "scan.parquet")
+    write_parquet(scan.iloc[::-1], folder / "scan.parquet")
+    with pytest.raises(AidaError, match=r"scan\.parquet: its 1800 cells are not .*aida-tools scan"):
+        run(folder, "author", "gate")
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"truth": "autor"}, r"--truth autor: .*author"),
+        ({"focus": "Tregs"}, r"--focus Tregs: no annotator gives this type.*Treg"),
+        ({"within": ("CD4",)}, r"--within CD4: .*author/sets\.tsv has no such denominator.*CD4_T"),
+        ({"focus": "B", "within": ("T",)}, r"--within T: .* does not hold the focus type 'B'"),
+    ],
+)
+def test_options_that_name_what_is_not_there_are_refused(
+    made: tuple[Path, pd.DataFrame], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(AidaError, match=message):
+        run(made[0], "author", "gate", **options)
+
+
+def test_the_command_is_the_runner(made: tuple[Path, pd.DataFrame]) -> None:
+    folder, _ = made
+    expected = run(folder, "author", "gate", within=("CD4_T",))["agreement"]
+    words = [
+        "agreement",
+        "cells.parquet",
+        "author",
+        "gate",
+        "--scan",
+        "scan.parquet",
+        "--within",
+        "CD4_T",
+        "--out",
+        "x",
+    ]
+    done = CliRunner().invoke(main, [str(folder / w) if (folder / w).exists() or w == "x" else w for w in words])
+    assert done.exit_code == 0, done.output
+    got = pd.read_csv(folder / "x" / "agreement.tsv", sep="\t", keep_default_na=False, na_values=[""])
+    pd.testing.assert_frame_equal(got, expected)
+    failed = CliRunner().invoke(
+        main, ["agreement", str(folder), str(folder / "gate"), str(folder / "gate"), "--out", "y"]
+    )
+    assert failed.exit_code == 1
+    assert "two folders of labels have the name 'gate'" in failed.output
