@@ -15,7 +15,9 @@ from scipy import stats
 from aida_tools.cli import main
 from aida_tools.compare.adjust import false_discovery_rate, holm
 from aida_tools.compare.betabinomial import fit_betabinomial
+from aida_tools.compare.design import build_design
 from aida_tools.compare.fit import Data
+from aida_tools.compare.formula import TRANSFORMS, parse_formula
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.run import Options, compare
 from aida_tools.config import MODELS as CONFIG_MODELS
@@ -355,6 +357,48 @@ def test_tables_that_disagree(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_pat
     wrong = counts.assign(n_cells=counts["n_cells"] + 0.5)
     with pytest.raises(AidaError, match=r"row 1: value .* must be a whole number"):
         run(tmp_path, samples, wrong)
+
+
+def test_numbers_in_a_factor_are_names(tmp_path: Path) -> None:
+    """A year in C() has levels, not a slope; least squares with dummies says the same."""
+    samples, counts = make_cohort(controls=False)
+    samples["year"] = np.tile([2019, 2020, 2021], len(samples))[: len(samples)]
+    formula = "~ population + C(year)"
+    estimates = run(tmp_path, samples, counts, formula=formula, models=("log10-ols",), one_vs_rest=False)
+    assert not estimates["contrast"].str.startswith("year").any()
+    named = run(
+        tmp_path / "named", samples, counts, formula=formula, models=("log10-ols",), contrasts=("year: 2021 - 2019",)
+    )
+    got = one(named, "year: 2021 - 2019", "log10-ols", "NK", "all")
+    table = samples.merge(counts.query("cell_type == 'NK'")[["sample_id", "n_cells"]], on="sample_id")
+    x = pd.get_dummies(table[["population", "year"]].astype(str), drop_first=True).astype(float).assign(one=1.0)
+    fit = sm.OLS(np.log10(table["n_cells_y"] / table["n_cells_x"]), x).fit()
+    assert (got["estimate"], got["p_value"]) == pytest.approx((fit.params["year_2021"], fit.pvalues["year_2021"]))
+
+
+def test_splines_interactions_and_missing_covariates(tmp_path: Path) -> None:
+    """The slope of age under a spline and an interaction is its mean over the samples; a missing BMI leaves its sample out."""
+    samples, counts = make_cohort(controls=False)
+    samples["bmi"] = np.random.default_rng(0).normal(24, 3, len(samples))
+    samples.loc[:9, "bmi"] = np.nan
+    estimates = run(
+        tmp_path, samples, counts, formula="~ population * sex + ns(age, df=3) + bmi", one_vs_rest=False,
+        models=("betabinomial", "log10-ols"), denominators=("all",),
+    )  # fmt: skip
+    excluded = pd.read_csv(tmp_path / "out" / "excluded.tsv", sep="\t")
+    assert excluded["reason"].tolist() == ["bmi is missing"] * 10
+    kept = samples.iloc[10:].merge(counts.query("cell_type == 'CD8'")[["sample_id", "n_cells"]], on="sample_id")
+    y = np.log10(kept["n_cells_y"] / kept["n_cells_x"])
+
+    def mean_at(step: float) -> float:
+        """Refit with statsmodels on the same basis, and predict with age moved by a step."""
+        design = build_design(parse_formula("~ population * sex + ns(age, df=3) + bmi", kept.columns), kept)
+        rows = np.asarray(design._spec.get_model_matrix(kept.assign(age=kept["age"] + step), context=TRANSFORMS))
+        return float((rows @ sm.OLS(y, design.full).fit().params.to_numpy()).mean())
+
+    got = one(estimates, "age", "log10-ols", "CD8", "all")
+    assert got["estimate"] == pytest.approx(mean_at(0.5) - mean_at(-0.5), rel=1e-6)
+    assert np.isfinite(one(estimates, "sex: male - female", "betabinomial", "CD8", "all")["estimate"])
 
 
 def test_batches_numbered_anew_at_every_site_are_different_batches(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from formulaic import Formula
 from formulaic.errors import FormulaicError
 from formulaic.parser.types import Factor
@@ -88,6 +89,11 @@ class ParsedFormula:
         """All columns, each once, in the order of the formula."""
         return tuple(dict.fromkeys(c for term in self.terms for c in self.columns[term]))
 
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """The columns that stand in C(): their numbers are names."""
+        return tuple(c for term in self.terms for c in self.columns[term] if re.search(rf"\bC\({re.escape(c)}\b", term))
+
     def without(self, absent: Iterable[str]) -> ParsedFormula:
         """Leave out the terms that need one of these columns."""
         gone = set(absent)
@@ -99,6 +105,13 @@ class ParsedFormula:
         if column in self.variables:
             return self
         return ParsedFormula(f"{self.text} + {column}", (*self.terms, column), self.columns | {column: (column,)})
+
+
+def name_levels(formula: ParsedFormula, samples: pd.DataFrame) -> pd.DataFrame:
+    """Turn the numbers of the columns in C() into the names of levels, such as `2019`."""
+    numbers = [c for c in formula.categorical if pd.api.types.is_numeric_dtype(samples[c])]
+    named = {c: samples[c].map("{:g}".format).where(samples[c].notna(), None) for c in numbers}
+    return samples.assign(**named)
 
 
 def _refuse(text: str, expr: str, why: str) -> AidaError:

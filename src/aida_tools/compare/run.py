@@ -17,7 +17,7 @@ from aida_tools.compare.describe import controls_table, design_table, shares_tab
 from aida_tools.compare.design import readable
 from aida_tools.compare.estimate import Setting, make_settings
 from aida_tools.compare.fitting import fit_all
-from aida_tools.compare.formula import ParsedFormula, parse_formula
+from aida_tools.compare.formula import ParsedFormula, name_levels, parse_formula
 from aida_tools.compare.inputs import Inputs, make_denominators, prepare_inputs
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.omnibus import TEST_COLUMNS
@@ -175,6 +175,24 @@ def _totals(samples: pd.DataFrame) -> dict[str, int]:
     }
 
 
+def _options_record(options: Options) -> dict[str, Any]:
+    return {
+        "formula_given": options.formula,
+        "seed": options.seed,
+        "min_cells": options.min_cells,
+        "robust": options.robust,
+        "exclude_populations": list(options.exclude_populations),
+    }
+
+
+def _samples_record(inputs: Inputs, selection: Selection, excluded: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "before": _totals(inputs.samples),
+        "after": _totals(selection.samples),
+        "excluded": {str(reason): int(n) for reason, n in excluded["reason"].value_counts().items()},
+    }
+
+
 def compare_tables(
     counts: pd.DataFrame,
     samples: pd.DataFrame,
@@ -202,7 +220,7 @@ def compare_tables(
     Returns
     -------
     tables
-        `estimates`, `shares`, `samples`, `design`, `controls`, `excluded` and `tests`.
+        `estimates`, `shares`, `samples`, `design`, `controls`, `excluded`, `tests` and `standardised`.
     record
         What was computed and how: the content of `compare.json`.
 
@@ -218,6 +236,7 @@ def compare_tables(
     described = _cohort(cohort, title=Path(sources[0]).stem)
     inputs = prepare_inputs(counts, samples, sources, site=options.site, batch=options.batch)
     formula = parse_formula(options.formula, inputs.samples.columns)
+    inputs = replace(inputs, samples=name_levels(formula, inputs.samples))
     shares_of = make_denominators(inputs, options.denominators, denominators)
     focus = _focus(options, shares_of)
     primary = {
@@ -246,17 +265,11 @@ def compare_tables(
         "models": models,
         "has_counts": inputs.has_counts,
         "formula": selection.formula.text,
-        "formula_given": options.formula,
+        **_options_record(options),
+        **_samples_record(inputs, selection, excluded),
         "dropped_terms": selection.dropped_terms,
         "aliased_columns": sorted({name for s in settings if not s.by_batch for name in s.design.aliased}),
         "warnings": _warnings(inputs, selection, settings),
-        "seed": options.seed,
-        "min_cells": options.min_cells,
-        "robust": options.robust,
-        "exclude_populations": list(options.exclude_populations),
-        "before": _totals(inputs.samples),
-        "after": _totals(selection.samples),
-        "excluded": {str(k): int(v) for k, v in excluded["reason"].value_counts().items()},
         "units": {name: MODELS[name].unit for name in models},
         "references": {name: MODELS[name].reference for name in models},
     }
