@@ -75,6 +75,28 @@ def check_block(indptr: Any, indices: Any, data: Any, n_genes: int) -> tuple[int
 
 
 @njit(nogil=True, cache=True)
+def _longest(indptr: Any) -> int:
+    """Return the largest number of entries a cell has."""
+    longest = 0
+    for cell in range(len(indptr) - 1):
+        longest = max(longest, indptr[cell + 1] - indptr[cell])
+    return longest
+
+
+@njit(nogil=True, cache=True)
+def _find(indices: Any, begin: int, end: int, gene: int) -> int:
+    """Return the first entry of a canonical cell whose gene is not below this one."""
+    while begin < end:
+        middle = (begin + end) >> 1
+        if indices[middle] < gene:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+# Sums of whole numbers below 2**53 are exact in any order, so the compiler may choose it.
+@njit(nogil=True, cache=True, fastmath={"reassoc", "nsz"})
 def quality(
     indptr: Any, indices: Any, data: Any, is_mito: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
@@ -92,16 +114,23 @@ def quality(
     Total count, number of genes with a count above zero, and mitochondrial count, arrays of shape (n_cells,).
     """
     n_cells = len(indptr) - 1
-    total = np.zeros(n_cells, dtype=np.int64)
-    n_genes = np.zeros(n_cells, dtype=np.int32)
+    total = np.empty(n_cells, dtype=np.int64)
+    n_genes = np.empty(n_cells, dtype=np.int32)
     mito = np.zeros(n_cells, dtype=np.int64)
+    mito_genes = np.flatnonzero(is_mito)
     for cell in range(n_cells):
-        for p in range(indptr[cell], indptr[cell + 1]):
-            count = np.int64(data[p])
-            total[cell] += count
-            n_genes[cell] += count > 0
-            if is_mito[indices[p]]:
-                mito[cell] += count
+        begin, end = indptr[cell], indptr[cell + 1]
+        counts = data[begin:end]
+        summed, seen = 0.0, 0
+        for i in range(len(counts)):
+            summed += counts[i]
+            seen += counts[i] > 0
+        total[cell] = np.int64(summed)
+        n_genes[cell] = seen
+        for gene in mito_genes:
+            begin = _find(indices, begin, end, gene)  # type: ignore[arg-type]
+            if begin < end and indices[begin] == gene:
+                mito[cell] += np.int64(data[begin])
     return total, n_genes, mito
 
 
@@ -124,11 +153,19 @@ def gather(indptr: Any, indices: Any, data: Any, slot: NDArray[np.int32], n_slot
     """
     n_cells = len(indptr) - 1
     out = np.zeros((n_cells, n_slots), dtype=np.int32)
+    longest = _longest(indptr)
+    column = np.empty(longest + 1, dtype=np.int32)
+    entry = np.empty(longest + 1, dtype=np.int64)
     for cell in range(n_cells):
+        found = 0
         for p in range(indptr[cell], indptr[cell + 1]):
-            column = slot[indices[p]]
-            if column >= 0:
-                out[cell, column] += np.int32(data[p])
+            # Written at every step, kept at few: there is no branch for the processor to guess.
+            place = slot[indices[p]]
+            column[found] = place
+            entry[found] = p
+            found += place >= 0
+        for i in range(found):
+            out[cell, column[i]] += np.int32(data[entry[i]])
     return out
 
 
@@ -174,16 +211,43 @@ def linear_scores(
     """
     n_cells, n_classes = len(indptr) - 1, weight.shape[1]
     scores = np.empty((n_cells, n_classes))
+    longest = _longest(indptr)
+    feature = np.empty(longest + 1, dtype=np.int32)
+    count = np.empty(longest + 1, dtype=data.dtype)
+    x = np.empty(longest + 1)
+    logs = np.empty(64)
     for cell in range(n_cells):
+        found = 0
+        for p in range(indptr[cell], indptr[cell + 1]):
+            # Written at every step, kept if it is a feature: there is no branch for the processor to guess.
+            place = slot[indices[p]]
+            feature[found] = place
+            count[found] = data[p]
+            found += place >= 0
+        factor = target / max(total[cell], 1)
+        # Most counts are small, so few logarithms are needed.
+        logs[:] = -1.0
+        for i in range(found):
+            n = np.int64(count[i])
+            if n >= len(logs):
+                value = np.log1p(n * factor)
+            else:
+                if logs[n] < 0:
+                    logs[n] = np.log1p(n * factor)
+                value = logs[n]
+            x[i] = min(value, cap[feature[i]])
         row = scores[cell]
         row[:] = constant
-        factor = target / max(total[cell], 1)
-        for p in range(indptr[cell], indptr[cell + 1]):
-            feature = slot[indices[p]]
-            if feature >= 0:
-                x = min(np.log1p(data[p] * factor), cap[feature])
-                for k in range(n_classes):
-                    row[k] += x * weight[feature, k]
+        # Four features at a time keep a row of scores in registers; the order of the sums stays that of the genes.
+        fours = found - found % 4
+        for i in range(0, fours, 4):
+            a, b, c, d = weight[feature[i]], weight[feature[i + 1]], weight[feature[i + 2]], weight[feature[i + 3]]
+            for k in range(n_classes):
+                row[k] = (((row[k] + x[i] * a[k]) + x[i + 1] * b[k]) + x[i + 2] * c[k]) + x[i + 3] * d[k]
+        for i in range(fours, found):
+            a = weight[feature[i]]
+            for k in range(n_classes):
+                row[k] += x[i] * a[k]
     return scores
 
 
