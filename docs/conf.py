@@ -11,8 +11,8 @@ import aida_tools
 
 HERE = Path(__file__).resolve().parent
 # Sphinx reads only what lies below this folder; the notebooks' own place is the top of the repository.
-shutil.rmtree(HERE / "tutorials", ignore_errors=True)
-shutil.copytree(HERE.parent / "notebooks", HERE / "tutorials", ignore=shutil.ignore_patterns(".*", "*.ipynb", "*.py"))
+NOTEBOOKS = shutil.ignore_patterns(".*", "*.ipynb", "*.py")
+shutil.copytree(HERE.parent / "notebooks", HERE / "tutorials", ignore=NOTEBOOKS, dirs_exist_ok=True)
 
 project = "aida_tools"
 author = "The aida_tools developers"

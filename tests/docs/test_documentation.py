@@ -23,7 +23,6 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.xdist_group("small_run")
 def test_every_page_is_built_and_in_the_contents(root: Path, built: Path) -> None:
     pages = [p.relative_to(root / "docs").with_suffix("") for p in (root / "docs").rglob("*.md")]
     assert len(pages) >= 12
@@ -32,7 +31,6 @@ def test_every_page_is_built_and_in_the_contents(root: Path, built: Path) -> Non
     assert all(f'href="{p.as_posix()}.html"' in contents for p in pages if p.name != "index")
 
 
-@pytest.mark.xdist_group("small_run")
 def test_pages_load_nothing_from_elsewhere(built: Path) -> None:
     """MathJax is the exception: formulas are plain TeX without it."""
     loaded = [
@@ -49,14 +47,12 @@ def test_the_reference_lists_the_public_interface(root: Path) -> None:
     assert set(aida.__all__) - {"__version__"} <= listed
 
 
-@pytest.mark.xdist_group("small_run")
 def test_the_reference_lists_every_command(built: Path) -> None:
     page = (built / "reference" / "cli.html").read_text()
     assert all(f"aida-tools {name}" in page or f"aida-tools-{name}" in page for name in main.commands)
     assert "PosixPath" not in page
 
 
-@pytest.mark.xdist_group("small_run")
 def test_a_returns_section_in_prose_is_shown_in_one_piece(built: Path) -> None:
     page = re.sub(r"<[^>]+>", "", (built / "reference" / "api.html").read_text())
     assert re.search(r"One row a cell, in the order of the data, with the columns cell_id, sample_id, donor_id,", page)

@@ -18,7 +18,6 @@ import pytest
 import aida_tools as aida
 from tests.docs.conftest import aida_tools
 
-pytestmark = pytest.mark.xdist_group("small_run")
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.md"))
 

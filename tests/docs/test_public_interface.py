@@ -103,7 +103,6 @@ def adata(small_run: Path) -> Any:
     return anndata.read_h5ad(small_run / "fetch" / "data.h5ad")
 
 
-@pytest.mark.xdist_group("small_run")
 def test_an_anndata_object_takes_the_same_way_as_its_file(root: Path, small_run: Path, adata: Any) -> None:
     cohort = aida.load_cohort(small_run.parents[1] / "sample.yaml")
     populations = aida.load_populations(root / "config" / "populations.tsv")
@@ -125,7 +124,6 @@ def test_an_anndata_object_takes_the_same_way_as_its_file(root: Path, small_run:
     assert mine.loc[filed["contrast"], "status"].tolist() == filed["status"].tolist()
 
 
-@pytest.mark.xdist_group("small_run")
 def test_the_gate_of_an_anndata_object_is_that_of_the_scan(root: Path, small_run: Path, adata: Any) -> None:
     gated = aida.gate_cells(adata.raw.to_adata(), root / "config" / "annotators" / "gate.tsv")
     scan = pd.read_parquet(small_run / "scan" / "scan.parquet")

@@ -43,7 +43,6 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-@pytest.mark.xdist_group("wheel")
 def test_every_file_of_the_package_is_in_the_wheel(root: Path, wheel: Path) -> None:
     listed = run("git", "ls-files", "src/aida_tools", cwd=root).split()
     packed = set(zipfile.ZipFile(wheel).namelist())
@@ -55,7 +54,6 @@ def test_every_file_of_the_package_is_in_the_wheel(root: Path, wheel: Path) -> N
     assert not [name for name in packed if name.startswith(("tests/", "docs/", "notebooks/"))]
 
 
-@pytest.mark.xdist_group("wheel")
 def test_the_installed_command_and_package_work_away_from_the_sources(fresh: Path, tmp_path: Path) -> None:
     code = "import aida_tools as a; print(a.__file__); print(a.__version__); print(a.compare_populations.__module__)"
     where, version, module = run(fresh / "python", "-c", code, cwd=tmp_path).split()
