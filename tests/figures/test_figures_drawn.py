@@ -36,8 +36,6 @@ def tick_labels(axes: Axes) -> list[str]:
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     """Return the texts that are drawn, the watermark apart, with their boxes in pixels."""
     figure.set_dpi(DPI)
-    for _ in range(2):
-        figure.draw_without_rendering()
     drawn: list[Text] = []
     draw = Text.draw
     with pytest.MonkeyPatch.context() as patch:

@@ -142,7 +142,7 @@ def test_tables_of_later_steps_give_further_figures(results: Results, palette: P
     extra = {
         "specification": made.specification(), "site_bound": made.site_bound(), "permutation": tests,
         "permutation_null": null, "misclassification_grid": made.misclassification_grid(),
-        "agreement": made.agreement(), "claims": made.claims()[0], "claim_contrasts": made.claims()[1],
+        "confusion": made.agreement(), "claims": made.claims()[0], "claim_contrasts": made.claims()[1],
         "power_curves": made.power_curves(), "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),
     }  # fmt: skip
     found = plates(dataclasses.replace(results, extra=extra), palette)

@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+from aida_tools.compare.models import MODELS
+from aida_tools.figures.contrasts import to_ratio
 from aida_tools.figures.style import Palette, on, shade, wrap
 from aida_tools.figures.summary import cell_intervals, median_interval
 
@@ -70,3 +72,20 @@ def test_wrap_breaks_at_underscores_and_keeps_every_letter() -> None:
     text = wrap("a_very_long_name_of_a_cell_type", 12)
     assert max(map(len, text.split("\n"))) <= 12
     assert text.replace("\n", "") == "a_very_long_name_of_a_cell_type"
+
+
+def test_only_models_on_a_ratio_scale_are_drawn_as_ratios() -> None:
+    """Every model of `compare` has a look exactly if its estimates are log odds ratios or log ratios of shares."""
+    for name, model in MODELS.items():
+        said = to_ratio({"model": name, "estimate": 0.1, "ci_low": 0.0, "ci_high": 0.2})
+        if model.link == "logit":
+            assert said is not None, name
+            assert said[0] == "odds ratio"
+            assert said[1] == pytest.approx(np.exp(0.1))
+        elif model.link == "log10":
+            assert said is not None, name
+            assert said[0] == "ratio of shares"
+            assert said[1] == pytest.approx(10**0.1)
+        else:
+            assert said is None, name
+    assert to_ratio({"model": "betabinomial", "estimate": np.nan, "ci_low": np.nan, "ci_high": np.nan}) is None

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
+from aida_tools.figures import run
 from aida_tools.figures.run import draw_figures
 from aida_tools.report.run import write_report
 from aida_tools.tables import write_tsv
@@ -24,6 +26,13 @@ CLAIMS = pd.DataFrame(
 SCRIPT = "<script>alert('donor')</script>"
 
 
+def _save_for_the_page(figure: Figure, table: pd.DataFrame, stem: Path) -> list[Path]:
+    paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
+    for path in paths:
+        figure.savefig(path, dpi=40)
+    return paths
+
+
 @pytest.fixture(scope="session")
 def page(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     """Return the report of a synthetic cohort in which one donor has a hostile name."""
@@ -33,5 +42,8 @@ def page(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     later.mkdir()
     write_tsv(CLAIMS, later / "claims.tsv")
     write_tsv(made_extra.site_bound(), later / "site_bound.tsv")
-    draw_figures(compared, root / "config" / "populations.tsv", folder / "figures", also=[later])
+    with pytest.MonkeyPatch.context() as patch:
+        # The page shows SVG and PNG only; PDF takes most of the time.
+        patch.setattr(run, "save", _save_for_the_page)
+        draw_figures(compared, root / "config" / "populations.tsv", folder / "figures", also=[later])
     return write_report(compared, folder / "figures", folder, also=[later])

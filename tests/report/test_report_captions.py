@@ -28,7 +28,7 @@ def stems(page: Path, root: Path) -> list[str]:
     tests, null = made.permutation()
     extra = {
         "specification": made.specification(), "site_bound": made.site_bound(), "permutation": tests,
-        "permutation_null": null, "agreement": made.agreement(), "claims": made.claims()[0],
+        "permutation_null": null, "confusion": made.agreement(), "claims": made.claims()[0],
         "claim_contrasts": made.claims()[1], "power_curves": made.power_curves(),
         "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),
     }  # fmt: skip

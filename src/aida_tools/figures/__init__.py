@@ -1,5 +1,6 @@
 """Figures: tidy tables in, matplotlib figures out, one function a figure."""
 
+from aida_tools.figures.agreement import label_errors
 from aida_tools.figures.annotation import annotation
 from aida_tools.figures.claimed import claims_forest
 from aida_tools.figures.contrasts import forest
@@ -28,6 +29,7 @@ __all__ = [
     "controls",
     "design_map",
     "forest",
+    "label_errors",
     "leave_one_out",
     "permutation_null",
     "power_curves",

@@ -13,15 +13,16 @@ from matplotlib.lines import Line2D
 
 from aida_tools.figures.style import BAND, DOUBLE, INK, MUTED, Palette, canvas, note, odds_axis, styled, two_lines, wrap
 
-#: Models on the natural-log odds scale; `log10-ols` is a ratio of shares and is drawn hollow.
+#: Models on the natural-log odds scale; `log10-ols` is a ratio of shares and is drawn hollow; others have no ratio.
 ODDS_MODELS = {
     "betabinomial-mixed": ("o", "#1a1a1a"),
     "betabinomial-cluster": ("D", "#0072B2"),
     "betabinomial-library": ("s", "#009E73"),
     "betabinomial": ("s", "#56B4E9"),
     "quasibinomial": ("^", "#E69F00"),
+    "quasi-share": ("<", "#999933"),
     "propeller-logit": ("v", "#CC79A7"),
-    "clr": ("P", "#8C6D31"),
+    "clr-2class": ("P", "#8C6D31"),
 }
 RATIO_MODELS = {"log10-ols": ("o", "#D55E00")}
 _PANELS = {
@@ -67,7 +68,7 @@ def forest_table(estimates: pd.DataFrame, *, model: str, limit: int = 14) -> pd.
     Returns
     -------
     Columns `panel, contrast, model, quantity, ratio, low, high`, with odds ratios (or, for `log10-ols`, ratios of
-    shares). Models of another unit (`propeller-asin`) are left out, as are estimates that do not exist.
+    shares). Models of another unit (`propeller-asin`, `clr`) are left out, as are estimates that do not exist.
     """
     drawn = estimates[estimates["estimate"].notna() & estimates["contrast"].str.startswith("population: ")]
     rows = []

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from aida_tools.figures.agreement import errors_table, label_errors
 from aida_tools.figures.annotation import annotation
 from aida_tools.figures.claimed import claims_forest
-from aida_tools.figures.contrasts import forest, forest_table, site_band
+from aida_tools.figures.contrasts import ODDS_MODELS, RATIO_MODELS, forest, forest_table, site_band
 from aida_tools.figures.covariates import age_and_sex
 from aida_tools.figures.design import controls, design_map
 from aida_tools.figures.heatmap import shifts, shifts_table
@@ -144,7 +145,8 @@ def _forest_plate(results: Results, palette: Palette) -> Plate:
         else ""
     )
     units = "log10-ols gives ratios of shares, drawn hollow. " if "log10-ols" in models else ""
-    units += "propeller-asin has another unit and is in the table only. " if "propeller-asin" in models else ""
+    if other := sorted(models - set(ODDS_MODELS) - set(RATIO_MODELS)):
+        units += f"{' and '.join(other)} have other units and are not drawn. "
     return Plate(
         number=2,
         stem="forest",
@@ -257,15 +259,15 @@ def _specification_plate(results: Results, palette: Palette) -> Plate | None:
     summary = results.extra.get("specification_summary", pd.DataFrame(columns=["contrast", "sentence"]))
     said = summary.loc[summary["contrast"] == contrast, "sentence"].dropna()
     ratios = np.exp(own["log_odds_ratio"].dropna())
-    absent = int(own["log_odds_ratio"].isna().sum())
-    rest = f" {absent} more have no value on this scale." if absent else ""
+    known = int(own["estimate"].notna().sum()) if "estimate" in own else len(ratios)
+    of = "" if known == len(ratios) else f" {len(ratios)} of the {known} with an estimate have one on this scale."
     return Plate(
         number=6,
         stem="specification_curve",
         title=f"Every reasonable analysis: {palette.contrast(contrast)}",
         caption="The same contrast under every combination of denominator, annotator, model, covariates, donor "
         "filter and rule for unresolved cells, on one scale (odds ratios of standardised shares). Red: the one "
-        f"reported. Below: what each specification chose.{rest}{f' {said.iloc[0]}' if len(said) else ''}",
+        f"reported. Below: what each specification chose.{of}{f' {said.iloc[0]}' if len(said) else ''}",
         alt=f"{len(ratios)} specifications; odds ratios from {ratios.min():.2f} to {ratios.max():.2f}, median "
         f"{ratios.median():.2f}.",
         table=own,
@@ -438,11 +440,11 @@ def _leave_out_plate(results: Results, palette: Palette) -> Plate | None:
 
 
 def _annotation_plate(results: Results) -> Plate | None:
-    tables = {name: results.extra.get(name) for name in ("agreement", "agreement_by_depth", "sketch")}
+    tables = {name: results.extra.get(name) for name in ("confusion", "agreement_by_depth", "sketch")}
     present = [table for table in tables.values() if table is not None and len(table)]
     if not present:
         return None
-    agreement, focus = tables["agreement"], results.primary["focus"]
+    agreement, focus = tables["confusion"], results.primary["focus"]
     names = ("one annotator", "another")
     said = ""
     if agreement is not None and len(agreement):
@@ -457,12 +459,19 @@ def _annotation_plate(results: Results) -> Plate | None:
             said = (
                 f" {names[1]} confirms {100 * both / ours['n_cells'].sum():.0f} % of the {focus} cells of {names[0]}."
             )
+    with_depth = tables["agreement_by_depth"] is not None
+    by_depth = ", and by site and depth of sequencing with 95 % intervals" if with_depth else ""
     return Plate(
         number=7,
         stem="annotation",
         title="How sure the labels are",
-        caption=f"Labels of {names[0]} beside those of {names[1]}: agreement in per cent of each row, and by site and "
-        f"depth of sequencing with 95 % intervals.{said}",
+        caption=f"Labels of {names[0]} beside those of {names[1]}: agreement in per cent of each row"
+        + (
+            ", and by site and depth of sequencing with 95 % intervals"
+            if tables["agreement_by_depth"] is not None
+            else ""
+        )
+        + f".{said}",
         alt=f"Heat map and dot plot of agreement between annotators.{said}",
         table=present[0],
         draw=lambda: annotation(
@@ -473,6 +482,37 @@ def _annotation_plate(results: Results) -> Plate | None:
             annotators=names,
             synthetic=results.synthetic,
         ),
+    )
+
+
+def _label_errors_plate(results: Results) -> Plate | None:
+    table = results.extra.get("agreement")
+    if table is None or table.empty:
+        return None
+    focus = results.primary["focus"]
+    drawn = errors_table(table, within=results.primary["denominator"])
+    within = of_what(str(drawn["within"].iloc[0])) if len(drawn) else "all cells"
+    together = drawn[(drawn["stratum"] == "all") & (drawn["measure"] != "rate")]
+    truth = str(together["annotator_a"].iloc[0]) if len(together) else ""
+    seen = "; ".join(
+        f"{e.annotator} has a {e.measure} of {100 * e.estimate:.1f} % ({100 * e.low:.1f} to {100 * e.high:.1f})"
+        for e in rows(together)
+    )
+    errors = (
+        f" Sensitivity and specificity take {truth} for the truth, without the cells it leaves unresolved: shares of "
+        "what is or is not the focus type by the truth."
+        if truth
+        else ""
+    )
+    return Plate(
+        number=16,
+        stem="label_errors",
+        title="Who finds how many, and how often wrongly",
+        caption=f"{focus} share of {within} by each annotator, by site and by depth of sequencing, with 95 % intervals "
+        f"between donors (dashed, where there is none: from cells alone). Dotted: all cells together.{errors}",
+        alt=f"Dot plots by site and depth. {seen or 'There is one annotator'}.",
+        table=drawn,
+        draw=lambda: label_errors(drawn, focus=focus, synthetic=results.synthetic),
     )
 
 
@@ -509,6 +549,7 @@ def plates(results: Results, palette: Palette) -> list[Plate]:
     found += [
         _specification_plate(results, palette),
         _annotation_plate(results),
+        _label_errors_plate(results),
         _claims_plate(results, palette),
         _tipping_plate(results, palette),
         _permutation_plate(results, palette),

@@ -333,8 +333,7 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path) -> list[Path]:
     with mpl.rc_context(RC):
         # Laid out once, not once a format, and at the picture's resolution: hinting makes text wider at a lower one.
         figure.set_dpi(DPI)
-        for _ in range(2):
-            figure.draw_without_rendering()
+        figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for path, (kind, facts) in zip(paths, metadata.items(), strict=False):
             figure.savefig(path, format=kind, dpi=DPI, metadata=facts)

@@ -18,9 +18,10 @@ MODEL_WORDS = {
     "propeller-asin": "linear models of arcsine-square-root shares with empirical Bayes variances (propeller)",
     "log10-ols": "least squares on log10 shares, samples without a cell of the type left out (the reference study's "
     "model)",
-    "clr": "weighted linear models of centred log-ratios",
+    "clr": "precision-weighted linear models of centred log-ratios",
+    "clr-2class": "precision-weighted linear models of two-class log-ratios",
 }
-#: What an odds ratio of each family of models is an effect of.
+#: The study whose comparison is rerun.
 REFERENCE_STUDY = "Kock et al. (2025) Cell 188:2288-2306, doi:10.1016/j.cell.2025.02.017"
 
 

@@ -179,7 +179,7 @@ def blocks(results: Results, labels: dict[str, str]) -> dict[str, list[Block]]:
             Block(
                 "contrasts-all",
                 f"{focus} under every model, denominator and annotator",
-                f"{ratios} propeller-asin has another unit: no ratio.",
+                f"{ratios} Models of another unit (propeller-asin, clr) have no ratio.",
                 _readable(every[every["cell_type"] == focus], labels, ["model", "denominator", "annotator"]),
             ),
             Block(

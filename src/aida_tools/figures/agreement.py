@@ -1,0 +1,123 @@
+"""How often the annotators call the focus type, and how often they are wrong: by site and by depth of sequencing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from aida_tools.figures.style import CYCLE, DOUBLE, MUTED, canvas, legend_columns, note, percent_axis, styled
+
+#: What is drawn, and which of the two annotators of a row it says something about.
+MEASURES = {"rate": "annotator_a", "sensitivity": "annotator_b", "specificity": "annotator_b"}
+STRATA = ("site", "depth")
+
+
+def errors_table(agreement: pd.DataFrame, *, within: str) -> pd.DataFrame:
+    """Choose the rows of `agreement.tsv` that are drawn.
+
+    Parameters
+    ----------
+    agreement
+        As `aida-tools agreement` writes it.
+    within
+        Set of cell types, or `all`; where the table does not have it, `all`.
+
+    Returns
+    -------
+    Rates, sensitivities and specificities in all cells together, by site and by depth, with columns `annotator` (whom
+    the row is about), `low` and `high`: the interval between donors, or where there is none (`between` false), that
+    from cells.
+    """
+    chosen = within if within in set(agreement["within"]) else "all"
+    table = agreement[
+        (agreement["within"] == chosen)
+        & agreement["measure"].isin(list(MEASURES))
+        & agreement["stratum"].isin(["all", *STRATA])
+        & agreement["estimate"].notna()
+    ].copy()
+    table["annotator"] = np.where(table["measure"] == "rate", table["annotator_a"], table["annotator_b"])
+    table["between"] = table["donor_ci_low"].notna()
+    for end in ("low", "high"):
+        table[end] = table[f"donor_ci_{end}"].fillna(table[f"ci_{end}"])
+    return table.reset_index(drop=True)
+
+
+@styled
+def label_errors(table: pd.DataFrame, *, focus: str, width: float = DOUBLE, synthetic: bool = False) -> Figure:
+    """Draw each annotator's rate of the focus type, its sensitivity and its specificity, by site and by depth.
+
+    Parameters
+    ----------
+    table
+        See `errors_table`.
+    focus
+        The focus type.
+    width
+        Width in mm.
+    synthetic
+        Mark the figure.
+
+    Returns
+    -------
+    A column a measure and a row a stratum, as far as the table has them (turned on narrow pages); a colour an
+    annotator; 95 % intervals; dotted: all cells together.
+    """
+    strata = [s for s in STRATA if s in set(table["stratum"])]
+    measures = [m for m in MEASURES if m in set(table["measure"])]
+    narrow = width < 120
+    shape = (len(measures), len(strata)) if narrow else (len(strata), len(measures))
+    figure = canvas(width, 44 * max(shape[0], 1) + 10 + 4 * synthetic, synthetic=synthetic)
+    if not strata or not measures:
+        note(figure.subplots(), "No cell has a site or a depth: there is nothing to tell the labels apart by.")
+        return figure
+    annotators = list(dict.fromkeys(table["annotator"]))
+    panels = figure.subplots(*shape, squeeze=False)
+    for j, measure in enumerate(measures):
+        for i, stratum in enumerate(strata):
+            axes = panels[j, i] if narrow else panels[i, j]
+            own = table[table["measure"] == measure]
+            _panel(axes, own[own["stratum"] == stratum], own[own["stratum"] == "all"], annotators)
+            axes.set_title(f"{focus} share" if measure == "rate" else measure.capitalize(), visible=narrow or i == 0)
+            axes.set_ylabel("%")
+            axes.set_xlabel("site" if stratum == "site" else "tenth of the cells by depth (1: shallowest)")
+    handles = [
+        Line2D([], [], color=CYCLE[k % len(CYCLE)], marker="o", markersize=3, linewidth=1, label=name)
+        for k, name in enumerate(annotators)
+    ]
+    handles.append(Line2D([], [], color=MUTED, linestyle=":", linewidth=0.8, label="all cells together"))
+    names = [str(handle.get_label()) for handle in handles]
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(names, width))
+    return figure
+
+
+def _panel(axes: Axes, own: pd.DataFrame, together: pd.DataFrame, annotators: Sequence[str]) -> None:
+    """Draw one measure in one stratum."""
+    depth = bool(len(own)) and own["stratum"].iloc[0] == "depth"
+    levels = sorted(own["level"].unique(), key=(lambda v: int(float(v))) if depth else str)
+    place = {level: x for x, level in enumerate(levels)}
+    for k, name in enumerate(annotators):
+        mine = own[own["annotator"] == name]
+        colour = CYCLE[k % len(CYCLE)]
+        x = mine["level"].map(place).to_numpy(float) + 0.5 * ((k + 0.5) / len(annotators) - 0.5)
+        for between in (True, False):
+            drawn = (mine["between"] == between).to_numpy()
+            style = "solid" if between else (0, (1, 1))
+            ends = mine["low"].to_numpy()[drawn], mine["high"].to_numpy()[drawn]
+            axes.vlines(x[drawn], *ends, color=colour, linewidth=0.9, linestyle=style, gid="interval")
+        order = np.argsort(x)
+        line = "-" if depth else "none"
+        axes.plot(
+            x[order], mine["estimate"].to_numpy()[order], marker="o", linestyle=line, color=colour, markersize=3,
+            linewidth=0.7, gid="estimate",
+        )  # fmt: skip
+        for value in together.loc[together["annotator"] == name, "estimate"]:
+            axes.axhline(value, color=colour, linestyle=":", linewidth=0.8, zorder=0.5)
+    axes.set_xticks(range(len(levels)), [str(int(float(v))) if depth else str(v) for v in levels])
+    axes.set_xlim(-0.6, len(levels) - 0.4)
+    percent_axis(axes, which="y")
+    axes.grid(axis="y")

@@ -1,0 +1,85 @@
+"""The figure of labelling error shows every estimate where the table has it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aida_tools.figures.agreement import errors_table, label_errors
+from aida_tools.figures.plates import plates
+from aida_tools.figures.results import Results
+from aida_tools.figures.style import SINGLE, Palette
+from tests.figures import made_extra
+from tests.figures.test_figures_drawn import outside, overlaps, words
+
+
+def made() -> pd.DataFrame:
+    """Rates, sensitivity and specificity of `gate` beside `author`; two sites and ten depths; one level without."""
+    levels = {"all": ["all"], "site": ["KR", "SG"], "depth": [str(d) for d in range(1, 11)], "donor": ["d1"]}
+    about = [("author", None, "rate"), ("gate", None, "rate")]
+    about += [("author", "gate", m) for m in ("sensitivity", "specificity", "kappa")]
+    rows = []
+    for within in ("all", "CD4_T"):
+        for k, (a, b, measure) in enumerate(about):
+            for stratum, names in levels.items():
+                for i, level in enumerate(names):
+                    p = 0.1 * (k + 1) + 0.01 * i + 0.2 * (within == "all")
+                    interval = {"ci_low": p - 0.02, "ci_high": p + 0.02}
+                    donor = {"donor_ci_low": p - 0.05, "donor_ci_high": p + 0.05}
+                    if level == "SG":
+                        donor = dict.fromkeys(donor, np.nan)
+                    if level == "10":
+                        p, interval, donor = np.nan, dict.fromkeys(interval, np.nan), dict.fromkeys(donor, np.nan)
+                    keys = {"annotator_a": a, "annotator_b": b, "within": within, "measure": measure}
+                    rows.append({**keys, "stratum": stratum, "level": level, "estimate": p, **interval, **donor})
+    return pd.DataFrame(rows)
+
+
+def test_the_interval_between_donors_comes_first() -> None:
+    table = errors_table(made(), within="CD4_T")
+    assert set(table["within"]) == {"CD4_T"}
+    assert set(table["measure"]) == {"rate", "sensitivity", "specificity"}
+    assert set(table["stratum"]) == {"all", "site", "depth"}
+    half = (table["high"] - table["low"]) / 2
+    np.testing.assert_allclose(half, np.where(table["level"] == "SG", 0.02, 0.05))
+    np.testing.assert_array_equal(table["between"], table["level"] != "SG")
+    assert set(errors_table(made(), within="T")["within"]) == {"all"}
+
+
+def test_every_estimate_is_drawn_at_its_level() -> None:
+    figure = label_errors(errors_table(made(), within="CD4_T"), focus="Treg")
+    assert len(figure.axes) == 6
+    sensitivity = figure.axes[4]
+    drawn = {line.get_gid(): line for line in sensitivity.lines if len(line.get_xdata()) == 9}
+    np.testing.assert_allclose(drawn["estimate"].get_ydata(), 0.3 + 0.01 * np.arange(9))
+    np.testing.assert_allclose(np.round(np.asarray(drawn["estimate"].get_xdata(), float)), np.arange(9))
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["KR", "SG"]
+    shares = [y for line in figure.axes[0].lines if line.get_gid() == "estimate" for y in np.asarray(line.get_ydata())]
+    np.testing.assert_allclose(shares, [0.1, 0.11, 0.2, 0.21])
+    assert "Treg share" in words(figure)
+
+
+@pytest.mark.parametrize("width", [SINGLE, 183.0])
+def test_nothing_lies_outside_or_over_another(width: float) -> None:
+    figure = label_errors(errors_table(made(), within="all"), focus="Treg", width=width, synthetic=True)
+    assert not outside(figure)
+    assert not overlaps(figure)
+
+
+def test_fewer_tables_make_fewer_panels() -> None:
+    table = errors_table(made(), within="all")
+    assert len(label_errors(table.query("stratum != 'depth'"), focus="Treg").axes) == 3
+    assert len(label_errors(table.query("measure == 'rate'"), focus="Treg").axes) == 2
+    assert words(label_errors(table.query("stratum == 'all'"), focus="Treg")).strip().endswith(".")
+
+
+def test_the_step_gives_two_figures(results: Results, palette: Palette) -> None:
+    extra = {"agreement": made(), "confusion": made_extra.agreement()}
+    found = {p.number: p for p in plates(dataclasses.replace(results, extra=extra), palette)}
+    assert found[7].stem == "annotation"
+    assert found[16].stem == "label_errors"
+    assert "gate has a sensitivity of 30.0 % (25.0 to 35.0)" in found[16].alt
+    assert "depth" not in found[7].caption
