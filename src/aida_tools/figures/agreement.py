@@ -84,7 +84,7 @@ def label_errors(table: pd.DataFrame, *, focus: str, width: float = DOUBLE, synt
             _panel(axes, own[own["stratum"] == stratum], own[own["stratum"] == "all"], annotators)
             axes.set_title(f"{focus} share" if measure == "rate" else measure.capitalize(), visible=narrow or i == 0)
             axes.set_ylabel("%")
-            axes.set_xlabel("site" if stratum == "site" else "tenth of the cells by depth (1: shallowest)")
+            axes.set_xlabel("site" if stratum == "site" else "depth, tenth (1 = shallowest)")
     handles = [
         Line2D([], [], color=CYCLE[k % len(CYCLE)], marker="o", markersize=3, linewidth=1, label=name)
         for k, name in enumerate(annotators)
@@ -100,10 +100,11 @@ def _panel(axes: Axes, own: pd.DataFrame, together: pd.DataFrame, annotators: Se
     depth = bool(len(own)) and own["stratum"].iloc[0] == "depth"
     levels = sorted(own["level"].unique(), key=(lambda v: int(float(v))) if depth else str)
     place = {level: x for x, level in enumerate(levels)}
-    for k, name in enumerate(annotators):
+    present = [name for name in annotators if name in set(own["annotator"])]
+    for k, name in enumerate(present):
         mine = own[own["annotator"] == name]
-        colour = CYCLE[k % len(CYCLE)]
-        x = mine["level"].map(place).to_numpy(float) + 0.5 * ((k + 0.5) / len(annotators) - 0.5)
+        colour = CYCLE[annotators.index(name) % len(CYCLE)]
+        x = mine["level"].map(place).to_numpy(float) + 0.5 * ((k + 0.5) / len(present) - 0.5)
         for between in (True, False):
             drawn = (mine["between"] == between).to_numpy()
             style = "solid" if between else (0, (1, 1))

@@ -465,13 +465,7 @@ def _annotation_plate(results: Results) -> Plate | None:
         number=7,
         stem="annotation",
         title="How sure the labels are",
-        caption=f"Labels of {names[0]} beside those of {names[1]}: agreement in per cent of each row"
-        + (
-            ", and by site and depth of sequencing with 95 % intervals"
-            if tables["agreement_by_depth"] is not None
-            else ""
-        )
-        + f".{said}",
+        caption=f"Labels of {names[0]} beside those of {names[1]}: agreement in per cent of each row{by_depth}.{said}",
         alt=f"Heat map and dot plot of agreement between annotators.{said}",
         table=present[0],
         draw=lambda: annotation(
