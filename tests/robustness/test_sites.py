@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from scipy import special, stats
 
 from aida_tools.robustness import reml
-from aida_tools.robustness.bound import share_shift, site_bound, site_weights
+from aida_tools.robustness.bound import share_shift, site_bound
 from aida_tools.robustness.controls import Controls, Spread, recalibrate, site_difference, site_shares, site_spread
 from aida_tools.robustness.inputs import load
-from aida_tools.robustness.sites import site_tables
+from aida_tools.robustness.sites import Sites, site_tables
 
 from .conftest import EFFECTS, SITES, compare_cohort, make_cohort
 
@@ -35,22 +36,31 @@ def test_share_shift_is_on_the_odds_scale() -> None:
     assert share_shift(0.04, 0.0) == 0
 
 
-def weighted_least_squares(x: np.ndarray, weight: np.ndarray) -> reml.Components:
-    return reml.fit(np.zeros(len(x)), 1 / weight, x, [])
+def test_site_weights_of_pairs_are_one_and_minus_one(compared_folder: Path) -> None:
+    sites = Sites(load(compared_folder))
+    assert sites.names == ["JP", "KR", "SG"]
+    np.testing.assert_allclose(sites.weights["population: Japanese - Korean"], [1, -1, 0], atol=1e-9)
+    np.testing.assert_allclose(sites.weights["population: Korean - SG_Malay"], [0, 1, -1], atol=1e-9)
+    np.testing.assert_allclose(sites.weights["population: SG_Chinese - SG_Malay"], 0, atol=1e-9)
 
 
-def test_site_weights_of_nested_populations_and_of_one_against_the_rest() -> None:
-    # Populations A, B, C of 2, 3 and 5 samples at sites of their own.
-    population = np.repeat([0, 1, 2], [2, 3, 5])
-    sites = (population[:, None] == np.arange(3)).astype(float)
-    pairs = np.column_stack([np.ones(10), population == 1, population == 2]).astype(float)
-    weight = np.arange(1.0, 11.0)
-    found = site_weights(weighted_least_squares(pairs, weight), np.array([0.0, 1.0, -1.0]), sites)
-    np.testing.assert_allclose(found, [0, 1, -1], atol=1e-9)
-    dummy = np.column_stack([np.ones(10), population == 0]).astype(float)
-    found = site_weights(weighted_least_squares(dummy, weight), np.array([0.0, 1.0]), sites)
-    b, c = weight[population == 1].sum(), weight[population == 2].sum()
-    np.testing.assert_allclose(found, [1, -b / (b + c), -c / (b + c)], atol=1e-9)
+def test_site_weights_of_one_against_the_rest_are_the_sites_shares_of_the_rest(tmp_path: Path) -> None:
+    """Least squares without covariates: the mean of the rest moves by each site's share of its samples."""
+    samples, counts = make_cohort(2)
+    options = {"models": ("propeller-logit",), "formula": "~ population"}
+    weights = Sites(load(compare_cohort(tmp_path, samples, counts, **options))).weights
+    # 48 samples at JP, 48 at KR, 36 of each population at SG; half a cell more on either side damps by 2 %.
+    np.testing.assert_allclose(weights["population: Korean - rest"], [-48 / 120, 1, -72 / 120], rtol=0.03)
+    np.testing.assert_allclose(weights["population: SG_Malay - rest"], [-48 / 132, -48 / 132, 96 / 132], rtol=0.05)
+
+
+def test_site_weights_sum_to_zero_whatever_the_model(compared_folder: Path) -> None:
+    """A shift of all sites alike is no difference between populations."""
+    compared = load(compared_folder)
+    for model in ("betabinomial-mixed", "quasibinomial", "log10-ols"):
+        options = compared.options | {"model": model}
+        for weights in Sites(replace(compared, options=options)).weights.values():
+            assert abs(weights.sum()) < 0.05
 
 
 def draw_controls(

@@ -10,27 +10,6 @@ from __future__ import annotations
 import numpy as np
 from scipy import special, stats
 
-from aida_tools.robustness.reml import Components
-
-
-def site_weights(found: Components, contrast: np.ndarray, sites: np.ndarray) -> np.ndarray:
-    """Return what a shift of one unit at each site does to a contrast.
-
-    Parameters
-    ----------
-    found
-        Generalised least squares fit of the n samples.
-    contrast
-        Weights on its coefficients, shape (p,).
-    sites
-        0/1 columns of the sites, shape (n, s).
-
-    Returns
-    -------
-    Shape (s,). They sum to 0 in a design with an intercept; all are 0 for a contrast inside sites.
-    """
-    return np.asarray(contrast @ found.cov @ (found.design.T @ found.weigh(sites)))
-
 
 def site_bound(estimate: float, std_error: float, df: float, spread: float) -> float:
     """Return the smallest site standard deviation at which the 95 % interval includes no difference.

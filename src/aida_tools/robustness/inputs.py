@@ -131,7 +131,7 @@ def load(folder: Path) -> Compared:
     Raises
     ------
     AidaError
-        If a file is missing or is not what `compare` writes, or if there is no contrast of populations in it.
+        If a file is missing or is not what `compare` writes.
     """
     folder = Path(folder)
     options = _options(folder / "compare.json")

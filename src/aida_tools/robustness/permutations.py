@@ -146,7 +146,8 @@ def permutation_tables(compared: Compared, *, permutations: int, seed: int) -> d
     reported = zip(compared.contrasts, compared.estimates["status"], compared.estimates["df"], strict=True)
     for index, (contrast, status, reported_df) in enumerate(reported):
         sides = _sides(compared, contrast, counts)
-        row: dict[str, Any] = {"contrast": str(contrast), "status": status}
+        told = status if status in ("within-site", "between-site") else "permuted"
+        row: dict[str, Any] = {"contrast": str(contrast), "status": told}
         scheme = "one side has no sample" if sides.on_a.all() or not sides.on_a.any() else _scheme(sides)
         for test in TESTS:
             rows.append(row | {"test": test})

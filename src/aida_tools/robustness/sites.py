@@ -3,7 +3,8 @@
 `site_bound.tsv`, one row a contrast between sites: the estimate; `spread`, the sum of its squared site weights;
 `site_sd_bound`, the smallest site standard deviation (log-odds) at which its 95 % interval includes no difference, and
 `share_shift`, what one such deviation adds to `share_b`; beside it `batch_sd` (batches inside sites) and
-`control_site_sd` with their 95 % limits; all of it as a `sentence`.
+`control_site_sd` with their 95 % limits; all of it as a `sentence`. `status`: `bounded`; `includes-no-difference`, with
+or without site effects; `beyond-any-site-effect`; `no-site-recorded`; or why there is no estimate.
 
 `controls_effect.tsv`, one row a `quantity`: `site_sd` and `batch_sd` (log-odds), the `share` of the average control
 donor at each site (0 to 1), the `difference` of each pair of sites (log odds ratio, `site` minus `other_site`).
@@ -15,6 +16,8 @@ controls measure it, and the estimate less that difference, with both errors.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,11 +25,12 @@ import pandas as pd
 from scipy import special, stats
 
 from aida_tools.compare.contrasts import Contrast
-from aida_tools.compare.design import Design, build_design, dummy_samples, independent_columns
-from aida_tools.compare.estimate import batch_codes
+from aida_tools.compare.design import build_design, independent_columns
+from aida_tools.compare.estimate import Setting, batch_codes, make_settings
 from aida_tools.compare.fit import Estimate
+from aida_tools.compare.models import MODELS
 from aida_tools.robustness import reml
-from aida_tools.robustness.bound import share_shift, site_bound, site_weights
+from aida_tools.robustness.bound import share_shift, site_bound
 from aida_tools.robustness.controls import (
     Controls,
     Difference,
@@ -37,7 +41,8 @@ from aida_tools.robustness.controls import (
     site_spread,
 )
 from aida_tools.robustness.inputs import Compared
-from aida_tools.robustness.refit import selected
+from aida_tools.robustness.refit import fit_rows, selected, subset
+from aida_tools.robustness.scale import on_log_odds
 
 BOUND_COLUMNS = (
     "contrast", "status", "aliased_with", "estimate", "std_error", "df", "ci_low", "ci_high", "share_a", "share_b",
@@ -55,52 +60,79 @@ RECALIBRATED_COLUMNS = (
 )  # fmt: skip
 
 
+#: Log odds by which a site is shifted to see what that does to a contrast.
+_STEP = 0.1
+
+
 class Sites:
-    """The samples of the primary comparison and its controls, placed at their sites."""
+    """The samples of the primary comparison at their sites."""
 
     def __init__(self, compared: Compared) -> None:
-        self.selection = compared.selection
-        self._fits: dict[tuple[str, str] | None, tuple[Design, reml.Components | None]] = {}
+        self.compared, self.selection = compared, compared.selection
         counts = selected(compared.primary, compared.samples, self.selection)
         some = counts.totals > 0
         self.samples = self.selection.samples[some].reset_index(drop=True)
-        self.counts = counts.counts[some, counts.types.index(compared.options["focus"])]
-        self.totals = counts.totals[some]
+        self.denominator = subset(counts, some)
+        self.focus = self.denominator.types.index(compared.options["focus"])
         self.names = sorted(self.samples["site"].dropna().unique())
         #: 0/1 columns of the sites, shape (n, s).
         self.columns = (self.samples["site"].to_numpy()[:, None] == np.array(self.names, dtype=object)).astype(float)
 
-    def groups(self, samples: pd.DataFrame) -> list[np.ndarray]:
-        """Return the random factors of the samples: batches (where recorded) and the samples themselves."""
-        batches = batch_codes(samples)
-        alone = np.arange(len(samples))
-        return [alone] if batches is None or len(np.unique(batches)) == len(samples) else [batches, alone]
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """The designs of the contrasts."""
+        by_batch = MODELS[self.compared.options["model"]].by_batch
+        formula, contrasts = self.selection.formula, self.compared.contrasts
+        return make_settings(self.denominator, self.samples, formula, contrasts, by_batch=by_batch)
 
-    def _fit(self, refit: tuple[str, str] | None) -> tuple[Design, reml.Components | None]:
-        """Return the design of pairs (None) or of one level against the rest, and the fit its weights come from."""
-        if refit not in self._fits:
-            frame = self.samples if refit is None else dummy_samples(self.samples, *refit)
-            design = build_design(self.selection.formula, frame)
-            response, variance = reml.empirical_logits(self.counts, self.totals)
-            some = design.matrix.shape[1] < len(frame)
-            found = reml.fit(response, variance, design.matrix, self.groups(frame)) if some else None
-            self._fits[refit] = design, found
-        return self._fits[refit]
+    def _shifted(self, site: int, step: float) -> dict[str, float]:
+        """Multiply the odds of the focus type at one site by exp(step); return every contrast by its name."""
+        d, here = self.denominator, self.columns[:, site] > 0
+        share = d.counts[here, self.focus] / d.totals[here]
+        counts = d.counts.copy()
+        counts[here, self.focus] = d.totals[here] * special.expit(special.logit(share) + step)
+        settings = [replace(setting, denominator=replace(d, counts=counts)) for setting in self.settings]
+        options = self.compared.options
+        rows = fit_rows(settings, options["focus"], options["model"], robust=options["robust"])
+        return {row["contrast"]: on_log_odds(row).get("estimate", np.nan) for row in rows}
 
-    def weights(self, contrast: Contrast) -> np.ndarray | None:
-        """Return what a shift of each site does to a contrast, shape (s,); None if it is not estimable."""
-        levels = self.samples["population"].unique()
-        if contrast.a not in levels or (contrast.refit is None and contrast.b not in levels):
-            return None
-        design, found = self._fit(contrast.refit)
-        vector = design.vector(contrast)
-        if found is None or not design.estimable(vector):
-            return None
-        return site_weights(found, design.reduce(vector), self.columns)
+    @cached_property
+    def _slopes(self) -> pd.DataFrame:
+        """What a shift of one unit at each site does to each contrast, from refits: contrasts x sites."""
+        up, down = (
+            pd.DataFrame([self._shifted(site, step) for site in range(len(self.names))]) for step in (_STEP, -_STEP)
+        )
+        return ((up - down) / (2 * _STEP)).T
+
+    @cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        """What a shift of one unit at each site does to each contrast that can be estimated, each of shape (s,).
+
+        Where the design can take up such shifts this is algebra: +1 and -1 for populations of one site each. Otherwise
+        (one of several populations of a site against the rest) it depends on how the model weighs its samples.
+        """
+        out = {}
+        for setting in self.settings:
+            algebra = setting.design.spans(self.columns)
+            for question in setting.questions:
+                name = str(question.contrast)
+                if question.standing.status in ("within-site", "between-site"):
+                    if algebra:
+                        taken_up = np.linalg.lstsq(setting.design.matrix, self.columns, rcond=None)[0]
+                        out[name] = question.vector @ taken_up
+                    else:
+                        out[name] = self._slopes.loc[name].to_numpy(float)
+        return {name: w for name, w in out.items() if np.isfinite(w).all()}
+
+    def _groups(self) -> list[np.ndarray]:
+        """Return the random factors: batches (where recorded) and the samples themselves."""
+        batches = batch_codes(self.samples)
+        alone = np.arange(len(self.samples))
+        return [alone] if batches is None or len(np.unique(batches)) == len(alone) else [batches, alone]
 
     def batch_sd(self) -> tuple[float, float, float] | str:
         """Return the standard deviation of batches inside sites and its 95 % limits, or why there is none."""
-        groups = self.groups(self.samples)
+        groups = self._groups()
         if len(groups) < 2:
             return "no batch holds several samples"
         within = np.hstack([build_design(self.selection.formula, self.samples).full, self.columns])
@@ -111,7 +143,7 @@ class Sites:
             return "no site has several batches"
         if len(design) - design.shape[1] - beyond < 1:
             return "too few samples to tell batches from donors"
-        response, variance = reml.empirical_logits(self.counts, self.totals)
+        response, variance = reml.empirical_logits(self.denominator.counts[:, self.focus], self.denominator.totals)
         sd = float(reml.fit(response, variance, design, groups).sd[0])
         return sd, *reml.profile_interval(response, variance, design, groups, 0)
 
@@ -193,7 +225,7 @@ def bound_table(compared: Compared, sites: Sites, spread: Spread | str) -> pd.Da
     for contrast, estimate in asked:
         row: dict[str, Any] = {name: estimate.get(name) for name in BOUND_COLUMNS} | known
         row["note"] = "; ".join(reasons) or None
-        weights = None if estimate["status"] != "between-site" else sites.weights(contrast)
+        weights = None if estimate["status"] != "between-site" else sites.weights.get(str(contrast))
         if weights is None:
             row["note"] = estimate["note"] or "the contrast is not estimable in these samples"
             rows.append(row)
@@ -203,8 +235,13 @@ def bound_table(compared: Compared, sites: Sites, spread: Spread | str) -> pd.Da
             rows.append(row | {"status": "no-site-recorded", "note": "no site is recorded, so none can be weighed"})
             continue
         value = Estimate(estimate["estimate"], estimate["std_error"], estimate["df"])
-        row["site_sd_bound"] = site_bound(*value, row["spread"])
-        row["status"] = "bounded" if row["site_sd_bound"] > 0 else "includes-no-difference"
+        bound = site_bound(*value, row["spread"])
+        if bound > reml.MAX_SD:
+            why = "sites hardly enter it: nearly all of it is told inside sites"
+            rows.append(row | {"status": "beyond-any-site-effect", "note": why})
+            continue
+        row["site_sd_bound"] = bound
+        row["status"] = "bounded" if bound > 0 else "includes-no-difference"
         row["share_shift"] = share_shift(row["share_b"], row["site_sd_bound"])
         rows.append(row | {"sentence": _sentence(row)})
     return pd.DataFrame(rows, columns=list(BOUND_COLUMNS))
@@ -260,7 +297,7 @@ def recalibrated_table(compared: Compared, sites: Sites, controls: Controls, nam
     for contrast, estimate in between_sites(compared):
         row: dict[str, Any] = {name: estimate.get(name) for name in RECALIBRATED_COLUMNS}
         rows.append(row)
-        weights = None if estimate["status"] != "between-site" else sites.weights(contrast)
+        weights = None if estimate["status"] != "between-site" else sites.weights.get(str(contrast))
         if weights is None:
             continue
         by_site = dict(zip(sites.names, weights, strict=True))
