@@ -377,7 +377,7 @@ def test_numbers_in_a_factor_are_names(tmp_path: Path) -> None:
 
 
 def test_splines_interactions_and_missing_covariates(tmp_path: Path) -> None:
-    """The slope of age under a spline and an interaction is its mean over the samples; a missing BMI leaves its sample out."""
+    """The slope of age under a spline and an interaction is its mean over the samples; complete cases only."""
     samples, counts = make_cohort(controls=False)
     samples["bmi"] = np.random.default_rng(0).normal(24, 3, len(samples))
     samples.loc[:9, "bmi"] = np.nan

@@ -34,6 +34,12 @@ class Data:
     robust: bool = True
 
     @property
+    def crowded(self) -> str:
+        """Say if coefficients are so many that maximum likelihood understates the variance; else empty."""
+        n, p = self.design.shape
+        return f"{p} coefficients for {n} samples: maximum likelihood understates the variance" if 10 * p > n else ""
+
+    @property
     def codes(self) -> np.ndarray:
         """The batch codes; one batch for all where none is recorded."""
         return np.zeros(len(self.totals), dtype=int) if self.groups is None else self.groups

@@ -78,6 +78,9 @@ def _tests(setting: Setting, name: str, fits: list[Fit], focus: int | None, *, r
     rows = [_wald_row(setting, name, h, k, fit) for h in setting.hypotheses for k, fit in enumerate(fits)]
     if model.likelihood:
         data = setting.data(robust=robust)
+        if data.crowded:
+            said = [_start_row(setting, name, h, t, "LR") for h in setting.hypotheses for t in types]
+            return rows + [r | {"note": data.crowded} for r in said]
         for h in setting.hypotheses:
             ratios = likelihood_ratio(model.fit, data, fits, h.weights)
             rows += [_ratio_row(setting, name, h, types[k], ratio) for k, ratio in enumerate(ratios)]

@@ -14,8 +14,8 @@ from aida_tools.compare.betabinomial import (
     LOG_PRECISION,
     Objective,
     covariance,
-    fit_betabinomial,
     fit_one,
+    fit_restricted,
     log_binomials,
     maximise,
 )
@@ -158,7 +158,8 @@ def fit_mixed(data: Data) -> list[Fit]:
     """Fit each type with a random batch intercept.
 
     Where the batches are no more than the coefficients told between them (one batch a site, or none recorded) the
-    intercept is left out, and the fit's message says so.
+    intercept is left out, and the fit's message says so. The precision is then by restricted maximum likelihood,
+    because such tables can be small and paired.
     """
     note = ""
     if data.groups is None:
@@ -167,7 +168,7 @@ def fit_mixed(data: Data) -> list[Fit]:
         note = f"{data.n_groups} batches for {between} coefficients that only batches tell"
     if note:
         note += ": what batches differ by cannot be judged and is not in the interval"
-        return [replace(fit, message=fit.message or note) for fit in fit_betabinomial(data)]
+        return [replace(fit, message=fit.message or note) for fit in fit_restricted(data)]
     order = np.argsort(data.codes, kind="stable")
     design = np.ascontiguousarray(data.design[order])
     ordered = Data(data.counts[order], data.totals[order].astype(float), design, data.codes[order])
