@@ -46,6 +46,7 @@ wildcard_constraints:
 include: "workflow/rules/cohort.smk"
 include: "workflow/rules/annotate.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/agreement.smk"
 include: "workflow/rules/robustness.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/report.smk"

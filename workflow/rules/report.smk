@@ -2,6 +2,7 @@
 
 # Steps that only question or weigh what compare found; each adds its own figures and sections.
 LATER_STEPS = [
+    rules.check_agreement.output[0],
     rules.check_robustness.output[0],
     rules.check_claims.output[0],
     rules.plan_power.output[0],
