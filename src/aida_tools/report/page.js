@@ -56,4 +56,7 @@ for (const button of document.querySelectorAll("[data-zoom]")) {
     large.showModal();
   });
 }
-window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+// On paper: everything but tables of more than a page, which are for the screen and lie beside the page as files.
+window.addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details")) part.open = part.querySelectorAll("tbody tr").length <= 60;
+});
