@@ -188,6 +188,18 @@ def test_likelihood_ratio_is_that_of_the_smaller_formula(
     assert np.sqrt(pair["statistic"].iloc[0]) == pytest.approx(abs(wald["statistic"]), rel=0.1)
 
 
+def test_likelihood_ratio_with_one_batch_a_site_compares_like_with_like(tmp_path: Path) -> None:
+    """No batch intercept can be fitted beside the populations, so none may stand in the smaller model either."""
+    samples, counts = make_cohort(controls=False)
+    samples["batch"] = samples["site"]
+    run(tmp_path, samples, counts, models=("betabinomial-mixed", "betabinomial"), one_vs_rest=False)
+    tests = pd.read_csv(tmp_path / "out" / "tests.tsv", sep="\t")
+    ratios = tests[tests["test"].str.startswith("LR")].pivot(
+        index=["denominator", "cell_type", "test"], columns="model", values="statistic"
+    )
+    np.testing.assert_allclose(ratios["betabinomial-mixed"], ratios["betabinomial"], atol=1e-6)
+
+
 def test_shares_design_controls_and_record(result: Path, cohort: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     samples, _ = cohort
     shares = pd.read_csv(result / "shares.tsv", sep="\t")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from aida_tools.compare.estimate import WIDEST, Question, Setting, row
-from aida_tools.compare.fit import Fit, failed
+from aida_tools.compare.fit import Data, Fit, failed
+from aida_tools.compare.mixed import fit_mixed, why_no_batches
 from aida_tools.compare.models import MODELS, Model
 from aida_tools.compare.omnibus import Hypothesis, likelihood_ratio, wald
 from aida_tools.compare.standardise import standardised
@@ -77,7 +79,7 @@ def _tests(setting: Setting, name: str, fits: list[Fit], focus: int | None, *, r
     model, types = MODELS[name], setting.denominator.types
     rows = [_wald_row(setting, name, h, k, fit) for h in setting.hypotheses for k, fit in enumerate(fits)]
     if model.likelihood:
-        data = setting.data(robust=robust)
+        data = _data_of_ratio(setting, model, robust=robust)
         if data.crowded:
             said = [_start_row(setting, name, h, t, "LR") for h in setting.hypotheses for t in types]
             return rows + [r | {"note": data.crowded} for r in said]
@@ -89,9 +91,15 @@ def _tests(setting: Setting, name: str, fits: list[Fit], focus: int | None, *, r
     return rows
 
 
-def _focus_rows(setting: Setting, name: str, fit: Fit, focus: int, *, robust: bool) -> list[dict[str, Any]]:
+def _data_of_ratio(setting: Setting, model: Model, *, robust: bool) -> Data:
+    """Return the data without batches if the larger model could not fit them: the smaller must not either."""
     data = setting.data(robust=robust)
-    alone = type(data)(data.counts[:, [focus]], data.totals, data.design, data.groups, robust)
+    return replace(data, groups=None) if model.fit is fit_mixed and why_no_batches(data) else data
+
+
+def _focus_rows(setting: Setting, name: str, fit: Fit, focus: int, *, robust: bool) -> list[dict[str, Any]]:
+    data = _data_of_ratio(setting, MODELS[name], robust=robust)
+    alone = replace(data, counts=data.counts[:, [focus]])
     rows = []
     for q in setting.questions:
         if q.standing.status in ("within-site", "between-site"):

@@ -154,6 +154,14 @@ def fit_one_mixed(counts: np.ndarray, totals: np.ndarray, data: Data) -> Fit:
     return _with_df(replace(fit, precision=float(precision), group_sd=float(group_sd)), counts, data)
 
 
+def why_no_batches(data: Data) -> str:
+    """Say why no batch intercept can be fitted; empty if one can."""
+    if data.groups is None:
+        return "no batch is recorded"
+    between = between_columns(data)
+    return f"{data.n_groups} batches for {between} coefficients that only batches tell" * (data.n_groups <= between)
+
+
 def fit_mixed(data: Data) -> list[Fit]:
     """Fit each type with a random batch intercept.
 
@@ -161,12 +169,7 @@ def fit_mixed(data: Data) -> list[Fit]:
     intercept is left out, and the fit's message says so. The precision is then by restricted maximum likelihood,
     because such tables can be small and paired.
     """
-    note = ""
-    if data.groups is None:
-        note = "no batch is recorded"
-    elif data.n_groups <= (between := between_columns(data)):
-        note = f"{data.n_groups} batches for {between} coefficients that only batches tell"
-    if note:
+    if note := why_no_batches(data):
         note += ": what batches differ by cannot be judged and is not in the interval"
         return [replace(fit, message=fit.message or note) for fit in fit_restricted(data)]
     order = np.argsort(data.codes, kind="stable")
