@@ -118,6 +118,7 @@ def draw(table: pd.DataFrame, out: Path) -> None:
     """Draw false positives and coverage by scenario, model and kind of contrast."""
     mpl.rcParams |= {
         "svg.hashsalt": "calibration",
+        "svg.fonttype": "none",
         "font.size": 8,
         "axes.spines.top": False,
         "axes.spines.right": False,
