@@ -162,7 +162,7 @@ def controls_of(compared: Compared) -> tuple[Controls, list[str]]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.1f} %"
+    return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.1f} %"
 
 
 def _limit(sd: float) -> str:
