@@ -50,6 +50,7 @@ include: "workflow/rules/agreement.smk"
 include: "workflow/rules/robustness.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/notebooks.smk"
 
 
 rule all:
@@ -60,4 +61,14 @@ rule all:
 
 onsuccess:
     for name in COHORT_FILES:
-        print(f"Report of {name}: {RESULTS / name / 'report' / 'report.html'}")
+        page = RESULTS / name / "report" / "report.html"
+        if page.exists():
+            print(f"Report of {name}: {page}")
+
+
+onerror:
+    # What a step said is far up by now: say it again, last.
+    for path in [p for name in COHORT_FILES for p in sorted((RESULTS / name / "logs").glob("*.log"))]:
+        for line in path.read_text(errors="replace").splitlines():
+            if line.startswith("aida-tools: "):
+                print(f"\n{path.stem}: {line.removeprefix('aida-tools: ')}")

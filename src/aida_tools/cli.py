@@ -14,7 +14,7 @@ import click
 
 from aida_tools import __version__
 from aida_tools.errors import AidaError
-from aida_tools.files import mark_start
+from aida_tools.files import mark_start, published
 
 _EXISTING = click.Path(path_type=Path)
 _OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
@@ -60,7 +60,13 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            for folder in published():
+                names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != "provenance.json")
+                click.echo(
+                    f"Wrote {folder}{os.sep}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}", err=True
+                )
+            return result
         except AidaError as error:
             click.echo(f"aida-tools: {error}", err=True)
             ctx.exit(1)

@@ -19,6 +19,8 @@ from aida_tools.errors import AidaError
 
 #: When the command that runs in this process began; a library call has no such moment and counts from its block.
 _command_began: dt.datetime | None = None
+#: Folders that were written since then.
+_published: list[Path] = []
 
 #: Packages whose version can change a number or a picture.
 _PACKAGES = (
@@ -38,7 +40,13 @@ _PACKAGES = (
 def mark_start() -> None:
     """Note that a command begins now, for the provenance of what it writes."""
     global _command_began
+    _published.clear()
     _command_began = dt.datetime.now(dt.UTC)
+
+
+def published() -> list[Path]:
+    """Return the folders that were written since the command began."""
+    return list(_published)
 
 
 def sha256(path: Path) -> str:
@@ -135,3 +143,4 @@ def staged(
             shutil.rmtree(out, ignore_errors=True)
         raise
     shutil.rmtree(staging, ignore_errors=True)
+    _published.append(out)

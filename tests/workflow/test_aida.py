@@ -14,7 +14,7 @@ from tests.cohort.server import NEW, OLD, Discover, serve
 
 from .conftest import Run
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("aida")]
+pytestmark = pytest.mark.workflow
 
 
 def test_aida_runs_on_the_cell_table_alone(root: Path, snakemake: Run, tmp_path: Path) -> None:

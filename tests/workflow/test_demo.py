@@ -13,7 +13,7 @@ from aida_tools.tables import read_counts, read_estimates, read_samples
 
 from .conftest import Run
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture(scope="module")

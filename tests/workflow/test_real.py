@@ -16,7 +16,6 @@ from .conftest import Run
 pytestmark = [pytest.mark.workflow, pytest.mark.shared]
 
 
-@pytest.mark.xdist_group("pbmc")
 def test_four_real_samples_run_from_file_to_report(root: Path, shared: Path, snakemake: Run, tmp_path: Path) -> None:
     done = snakemake(root / "config" / "pbmc_10x.yaml", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

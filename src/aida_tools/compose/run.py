@@ -43,7 +43,7 @@ def make_samples(cells: pd.DataFrame, source: Path | str) -> pd.DataFrame:
     grouped = cells.groupby("sample_id", sort=False, observed=True)
     samples = grouped[[*fixed, *covariates]].first()
     # Comparing codes with the sample's first value is far cheaper than counting distinct values a group.
-    position = samples.index.get_indexer(cells["sample_id"])
+    position = samples.index.get_indexer(pd.Index(cells["sample_id"]))
     for column in [*fixed, *covariates]:
         codes, _ = pd.factorize(cells[column], use_na_sentinel=True)
         first = np.full(len(samples), -1)
