@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 
 from aida_tools.errors import AidaError
-from aida_tools.files import staged
+from aida_tools.files import mark_start, published, staged
 
 
 def test_results_are_published_with_provenance(tmp_path: Path) -> None:
     source = tmp_path / "input.txt"
     source.write_bytes(b"abc")
     out = tmp_path / "out"
+    mark_start()
     with staged(out, step="demo", inputs=[source], config={"a": 1}, seed=3) as folder:
         (folder / "table.tsv").write_text("x\n")
         (folder / "sub").mkdir()
         (folder / "sub" / "more.tsv").write_text("y\n")
         assert not (out / "table.tsv").exists()
+    assert published() == [out]
     assert (out / "table.tsv").read_text() == "x\n"
     assert (out / "sub" / "more.tsv").read_text() == "y\n"
     record = json.loads((out / "provenance.json").read_text())
