@@ -224,7 +224,7 @@ def kappa(tables: NDArray[np.integer], level: NDArray[np.integer], n_levels: int
         p = counts / n[:, None, None]
         of_a, of_b = p.sum(axis=2), p.sum(axis=1)
         by_chance = (of_a * of_b).sum(axis=1)
-        estimate = 1 - (1 - p[:, 0, 0] - p[:, 1, 1]) / (1 - by_chance)
+        estimate = 1 - (p[:, 0, 1] + p[:, 1, 0]) / (1 - by_chance)
         # d kappa / d p[i, j]; a cell in [i, j] raises the share i of a and j of b.
         chance_slope = of_b[:, :, None] + of_a[:, None, :]
         slope = (np.eye(2) - (1 - estimate)[:, None, None] * chance_slope) / (1 - by_chance)[:, None, None]
@@ -232,8 +232,10 @@ def kappa(tables: NDArray[np.integer], level: NDArray[np.integer], n_levels: int
         std_error = np.sqrt((p * influence**2).sum(axis=(1, 2)) / n)
     by_donor = np.where(by_group > 0, (influence[level] * tables).sum(axis=(1, 2)), 0.0)
     between = _between(_sums(by_donor**2, level, n_levels), n_donors, n)
-    # Nothing varies: the formulas give an error of 0, which says too much.
-    single = ((of_a == 0) | (of_b == 0)).any(axis=1) | (counts[:, 0, 1] + counts[:, 1, 0] == 0)
+    single = ((of_a == 0) | (of_b == 0)).any(axis=1)
+    estimate[single & np.isfinite(estimate)] = 0
+    # Where nothing varies the formulas give an error of 0, which says too much.
+    single |= estimate == 1
     std_error[single] = between[single] = np.nan
     half, donor_half = _Z * std_error, _t_quantile(n_donors) * between
     low, high, donor_low, donor_high = (

@@ -6,7 +6,7 @@ cell_type_a, cell_type_b, n_cells`. Pairs of types without a cell have no row; a
 `agreement.tsv`, one row a `measure` in one level of one stratum (`all`, `site`, `batch`, `donor`, `depth`: tenth of the
 cells by depth, 1 the shallowest; `site|depth`), with the columns of `kernel.Estimates`: intervals from cells alone
 (`ci_...`) and between donors (`donor_ci_...`; to be preferred, as cells of a donor are alike). `within` is a set of
-cell types, or `all` cells. Measures of the focus type against all others:
+cell types, or `all` cells with a label. Measures of the focus type against all others:
 
 - `rate`: its share of the cells that `annotator_a` puts in the set;
 - `kappa`, `agreement`: Cohen's kappa, and the share of equal answers, among the cells that both put in the set;
