@@ -227,7 +227,7 @@ def write_compare(
     )
     alone = {p: s for s, (_, _, ps) in (sites or SITES).items() if len(ps) == 1 for p in ps}
     design["aliased_with"] = design["population"].map(
-        lambda p: f"{p} comes from site {alone[p]} only, and nobody else does." if p in alone else None
+        lambda p: f"{p} = site {alone[p]}, and nobody else" if p in alone else None
     )
     write_tsv(design, out / "design.tsv")
     control = shares[shares["is_control"]].copy()

@@ -161,6 +161,13 @@ def test_design_map_has_a_tile_a_batch_and_names_the_aliased(results: Results, p
     assert "aliased with\nsite KR" in words(figure)
 
 
+def test_a_site_that_nobody_recorded_is_not_called_aliased(results: Results, palette: Palette) -> None:
+    design = results.design.assign(site=None, aliased_with="Korean with no site recorded")
+    text = words(figures.design_map(design, palette))
+    assert "aliased" not in text
+    assert text.count("site not\nrecorded") == 6
+
+
 def test_controls_have_a_point_a_sample_and_a_line_a_site(results: Results) -> None:
     table = results.focus_controls()
     figure = figures.controls(table, title="Treg")

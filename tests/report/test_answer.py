@@ -226,6 +226,11 @@ def test_a_null_result_says_what_would_have_been_found() -> None:
     assert "80 % power" not in said(clear)
 
 
+def test_a_cell_type_that_nobody_named_is_not_an_answer() -> None:
+    assert "No cell type was named in advance" in said(make_answer(results(LOW, SAME, focus_given=False), LABELS))
+    assert "No cell type was named" not in said(make_answer(results(LOW, SAME), LABELS))
+
+
 def test_the_answer_is_a_frozen_record() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_answer(results(), LABELS).headline = "x"  # type: ignore[misc]

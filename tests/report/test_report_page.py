@@ -77,7 +77,7 @@ def test_methods_are_filled_in(page: Path) -> None:
 def test_what_has_no_estimate_is_listed_with_its_reason(page: Path) -> None:
     text = page.read_text()
     assert "the likelihood is flat: too few cells of this type." in text
-    assert "Cannot be told apart: Korean comes from site KR only" in text
+    assert "Cannot be told apart: Korean = site KR, and nobody else." in text
     assert "fewer than 800 cells: 1 sample" in text
 
 

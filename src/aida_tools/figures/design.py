@@ -52,8 +52,12 @@ def _site_order(table: pd.DataFrame, palette: Palette) -> list[str]:
     return first.sort_values(kind="stable").index.tolist()
 
 
+#: Stands for a site that nobody recorded.
+_NO_SITE = "no site"
+
+
 def _text(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(site=table["site"].fillna("one site"), batch=table["batch"].fillna("one batch"))
+    return table.assign(site=table["site"].fillna(_NO_SITE), batch=table["batch"].fillna("no batch"))
 
 
 @styled
@@ -152,6 +156,8 @@ def design_map(
 def _verdict(table: pd.DataFrame, code: str) -> str:
     own = table[table["population"] == code]
     sites = list(dict.fromkeys(own["site"]))
+    if _NO_SITE in sites:
+        return "site not\nrecorded"
     if own["aliased_with"].notna().any():
         return f"aliased with\nsite {' + '.join(sites)}"
     others = set(table.loc[table["population"] != code, "site"])

@@ -534,7 +534,7 @@ def plates(results: Results, palette: Palette) -> list[Plate]:
     found: list[Plate | None] = [_share_plate(results, palette)]
     if results.estimated and "model" in results.primary:
         found += [_forest_plate(results, palette), _shifts_plate(results, palette), _age_plate(results, palette)]
-    if results.design["population"].nunique() > 1:
+    if results.design["population"].nunique() > 1 and results.design["site"].notna().any():
         found.append(_design_plate(results, palette))
     if len(results.focus_controls()):
         found.append(_controls_plate(results))

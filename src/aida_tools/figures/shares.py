@@ -71,7 +71,7 @@ def summarise(shares: pd.DataFrame, palette: Palette) -> pd.DataFrame:
 
 
 def _size(entry: Any, narrow: bool) -> str:
-    parts = [_plural(entry.n_donors, "donor"), _plural(entry.n_batches, "batch")]
+    parts = [_plural(entry.n_donors, "donor"), *([_plural(entry.n_batches, "batch")] if entry.n_batches else [])]
     return "\n".join(parts) if narrow else " · ".join([*([entry.sites] if entry.sites else []), *parts])
 
 

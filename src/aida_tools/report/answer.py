@@ -104,6 +104,7 @@ class _Writer:
         other = "all others together" if b == "rest" else self.label(b)
         sentences = [self._size(row, self.label(a), other), self._limit(row)]
         limits = [
+            self._focus(),
             self._inside(),
             self._site_bound(row),
             self._controls(row),
@@ -159,6 +160,14 @@ class _Writer:
         formula = str(self.results.options.get("formula", ""))
         terms = [name for name in ("age", "sex") if re.search(rf"\b{name}\b", formula)]
         return f", standardised to the cohort's {listed(terms)}" if terms else ""
+
+    def _focus(self) -> str:
+        if self.results.options.get("focus_given", True):
+            return ""
+        return (
+            f"No cell type was named in advance (option --focus of compare): {self.focus} is only the first of the "
+            "table. Read the table of all cell types with its adjusted p-values."
+        )
 
     # -- its limits ----------------------------------------------------------------------------------------------
 

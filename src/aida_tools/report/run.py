@@ -129,12 +129,14 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     ]
     if results.estimated:
         facts.append(("Model", results.primary["model"]))
-    return facts
+    return [(name, value) for name, value in facts if value != "0"]
 
 
 def _aliases(results: Results) -> list[str]:
+    if results.design["population"].nunique() < 2:
+        return []
     aliased = results.design.dropna(subset=["aliased_with"])["aliased_with"].drop_duplicates()
-    return [f"Cannot be told apart: {str(text).rstrip('.')}." for text in aliased]
+    return [f"{'Cannot be told apart: ' if ' = ' in text else ''}{text.rstrip('.')}." for text in aliased]
 
 
 def write_report(
