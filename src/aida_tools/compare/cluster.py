@@ -27,17 +27,16 @@ class Clustered(NamedTuple):
     blind: np.ndarray
 
     def df(self, weights: np.ndarray) -> float:
-        """Return Satterthwaite's degrees of freedom for a contrast, weights on the first of the m parameters.
+        """Return Satterthwaite's degrees of freedom for a contrast, weights of shape (m,).
 
         Under a working model in which the scores of the clusters have covariance A_g, the terms ``weights @ d_g``
         have covariance ``P = diag(a_g' A_g a_g) - U A^{-1} U'`` with ``a_g = (A - A_g)^{-1} weights`` and
         ``U_g = A_g a_g``; the degrees of freedom are ``tr(P)^2 / tr(P^2)``. They are 0 where a contrast cannot be
         estimated without some cluster.
         """
-        if np.abs(weights @ self.blind[: len(weights)]).max(initial=0.0) > 1e-6 * np.abs(weights).max():
+        if np.abs(weights @ self.blind).max(initial=0.0) > 1e-6 * np.abs(weights).max():
             return 0.0
-        # A fit's contrasts do not know of its precision, the last parameter.
-        a = self.left_out[:, :, : len(weights)] @ weights
+        a = self.left_out @ weights
         u = np.einsum("gij,gj->gi", self.information, a)
         p = np.diag(np.einsum("gi,gi->g", a, u)) - u @ np.linalg.solve(self.information.sum(axis=0), u.T)
         return float(np.trace(p) ** 2 / np.sum(p * p))
@@ -70,20 +69,13 @@ def jackknife(scores: np.ndarray, information: np.ndarray) -> Clustered:
     return Clustered(shifts.T @ shifts, information, left_out, blind / np.maximum(np.abs(blind).max(axis=0), 1e-300))
 
 
-def cluster_pieces(
-    counts: np.ndarray, totals: np.ndarray, data: Data, theta: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores (g, p + 1) and observed information (g, p + 1, p + 1) of each batch at beta-binomial estimates."""
-    n, p = data.design.shape
-    t = all_terms(counts, totals, data.design @ theta[:p], theta[p])
-    score = np.column_stack([data.design * t[1][:, None], t[2]])
-    each = np.empty((n, p + 1, p + 1))
-    each[:, :p, :p] = -t[3][:, None, None] * data.design[:, :, None] * data.design[:, None, :]
-    each[:, :p, p] = each[:, p, :p] = -t[4][:, None] * data.design
-    each[:, p, p] = -t[5]
-    scores, information = np.zeros((data.n_groups, p + 1)), np.zeros((data.n_groups, p + 1, p + 1))
-    np.add.at(scores, data.codes, score)
-    np.add.at(information, data.codes, each)
+def cluster_pieces(counts: np.ndarray, totals: np.ndarray, data: Data, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores (g, p) and observed information (g, p, p) of each batch at a fit, its precision held."""
+    t = all_terms(counts, totals, data.design @ fit.coef, float(np.log(fit.precision)))
+    p = data.design.shape[1]
+    scores, information = np.zeros((data.n_groups, p)), np.zeros((data.n_groups, p, p))
+    np.add.at(scores, data.codes, data.design * t[1][:, None])
+    np.add.at(information, data.codes, -t[3][:, None, None] * data.design[:, :, None] * data.design[:, None, :])
     return scores, information
 
 
@@ -97,8 +89,7 @@ def fit_cluster(data: Data) -> list[Fit]:
     for counts in np.ascontiguousarray(data.counts.T, dtype=float):
         fit = fit_one(counts, totals, data.design)
         if fit.converged:
-            theta = np.append(fit.coef, np.log(fit.precision))
-            robust = jackknife(*cluster_pieces(counts, totals, data, theta))
-            fit = replace(fit, cov=robust.cov[:p, :p], df_of=robust.df)
+            robust = jackknife(*cluster_pieces(counts, totals, data, fit))
+            fit = replace(fit, cov=robust.cov, df_of=robust.df)
         fits.append(fit)
     return fits
