@@ -107,6 +107,10 @@ def test_a_trained_model_labels_the_cohort_through_the_scan(
     label_map = pd.read_csv(folder / "labels.tsv", sep="\t")
     row = label_map.set_index("label").loc["Treg"]
     assert (row["cell_type"], row["cell_type_id"], row["sets"]) == ("Treg", "CL:0000815", "CD4_T,T")
+    assert label_map.set_index("label")["treg"].dropna().to_dict() == {"Treg": "in", "naive": "out"}
+    # Told apart from the other CD4 T cells only: B cells do not count.
+    odds = table.loc[treg, "m:margin_Treg"]
+    assert (odds > 0).mean() > 0.99
 
 
 def test_the_figures_are_of_donors_it_has_not_seen(train: Callable[..., Path], cohort: Path) -> None:

@@ -102,8 +102,10 @@ def _label_map(labels: pd.DataFrame, sets: pd.DataFrame, cell_type_id: pd.Series
         if len(types) > 1:
             msg = f"label '{name}' is counted as {', '.join(map(str, types))}: train on the counted types instead."
             raise AidaError(msg)
-        rows.append((name, types[0], ids[0] if len(ids) == 1 else None, member.get(types[0])))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        cd4 = "CD4_T" in str(member.get(types[0])).split(",")
+        treg = "in" if types[0] == "Treg" else "out" if cd4 else None
+        rows.append((name, types[0], ids[0] if len(ids) == 1 else None, member.get(types[0]), treg))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "treg"])
 
 
 def train_model(

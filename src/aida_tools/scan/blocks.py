@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aida_tools.cohort.read import explain_h5_error
 from aida_tools.errors import AidaError
 from aida_tools.scan import kernels
+from aida_tools.scan.chunks import Scratch
 
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{11}(\.\d+)?")
 _SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_names", "symbol", "name")
@@ -118,8 +119,15 @@ class Counts:
         """Return the ids (barcodes) of the cells start..stop."""
         return self._cell_ids(start, stop)
 
-    def read(self, start: int, stop: int) -> Block:
+    def read(self, start: int, stop: int, scratch: Scratch | None = None) -> Block:
         """Read and check the cells start..stop.
+
+        Parameters
+        ----------
+        start, stop
+            Rows of the file.
+        scratch
+            Where the block may lie; the next block read with it overwrites this one.
 
         Raises
         ------
@@ -127,7 +135,7 @@ class Counts:
             If a value is not a count, naming cell, gene and value; if the file is damaged.
         """
         try:
-            block = Block(start, *self._matrix.rows(start, stop))
+            block = Block(start, *self._matrix.rows(start, stop, scratch))
         except OSError as error:
             raise AidaError(explain_h5_error(self.path, error)) from error
         verdict, where = kernels.check_block(block.indptr, block.indices, block.data, self.shape[1])

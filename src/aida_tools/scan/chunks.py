@@ -45,7 +45,10 @@ class ChunkedArray:
 
     def __getitem__(self, key: slice) -> NDArray[Any]:
         start, stop, _ = key.indices(self._n)
-        out = np.empty(max(stop - start, 0), dtype=self.dtype)
+        return self.read_into(np.empty(max(stop - start, 0), dtype=self.dtype), start, stop)
+
+    def read_into(self, out: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+        """Read the entries start..stop into an array of that length; return it."""
         for first in range(start - start % self._step, stop, self._step):
             begin, end = max(start, first), min(stop, first + self._step)
             out[begin - start : end - start] = self._chunk(first)[begin - first : end - first]
@@ -76,6 +79,24 @@ class ChunkedArray:
             msg = f"the chunk at entry {first} has {len(raw)} bytes instead of {size}"
             raise OSError(msg)
         return np.frombuffer(raw, dtype=self.dtype)
+
+
+class Scratch:
+    """Arrays that are used again and again by one thread.
+
+    Reading a long file makes and frees arrays of some megabytes, never of quite the same size, and the memory of the
+    process would grow with the holes they leave.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def take(self, name: str, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array of n entries; what was taken under this name before is overwritten."""
+        array = self._arrays.get(name)
+        if array is None or len(array) < n or array.dtype != dtype:
+            array = self._arrays[name] = np.empty(n + n // 4, dtype=dtype)
+        return array[:n]
 
 
 def fast(dataset: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,7 @@ from aida_tools.files import staged
 from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
+from aida_tools.scan.chunks import Scratch
 from aida_tools.scan.model import RECORD, find_model
 from aida_tools.scan.pseudobulk import Pseudobulk, Samples
 from aida_tools.scan.scorers import Contrast, Model, Scored, Scorer, load_models, make_scorer
@@ -176,10 +178,13 @@ def scan_blocks(counts: Counts, plan: Plan, start: int, stop: int, *, size: int,
     size, threads
         Cells a block and threads at work: purely settings of memory and speed, results do not depend on them.
     """
+    local = threading.local()
 
     def work(first: int) -> pa.Table:
         last = min(first + size, stop)
-        return plan.scan(counts.read(first, last), counts.cell_ids(first, last))
+        if not hasattr(local, "scratch"):
+            local.scratch = Scratch()
+        return plan.scan(counts.read(first, last, local.scratch), counts.cell_ids(first, last))
 
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[pa.Table]] = deque()

@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from aida_tools.cohort.read import explain_h5_error, open_h5
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.scan.blocks import Counts, Genes, describe_genes
-from aida_tools.scan.chunks import fast
+from aida_tools.scan.chunks import ChunkedArray, Scratch, fast
 
 #: Stored values looked at to tell counts from logarithms; every value is checked again when it is scanned.
 _PEEK = 10_000
 
 Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+def _slice(array: Any, begin: int, end: int, name: str, scratch: Scratch | None) -> NDArray[Any]:
+    if scratch is None or not isinstance(array, ChunkedArray):
+        return np.asarray(array[begin:end])
+    return array.read_into(scratch.take(name, end - begin, array.dtype), begin, end)
 
 
 class _Csr:
@@ -36,9 +42,13 @@ class _Csr:
             msg = f"indptr of {group.name} does not fit its matrix of {shape[0]} cells and {n} entries"
             raise OSError(msg)
 
-    def rows(self, start: int, stop: int) -> Rows:
+    def rows(self, start: int, stop: int, scratch: Scratch | None) -> Rows:
         begin, end = int(self._indptr[start]), int(self._indptr[stop])
-        return self._indptr[start : stop + 1] - begin, self._indices[begin:end], self._data[begin:end]
+        indices, data = (
+            _slice(array, begin, end, name, scratch)
+            for name, array in (("indices", self._indices), ("data", self._data))
+        )
+        return self._indptr[start : stop + 1] - begin, indices, data
 
 
 class _InMemory:
@@ -50,7 +60,7 @@ class _InMemory:
             self._matrix = self._matrix[:, columns]
         self.shape = self._matrix.shape
 
-    def rows(self, start: int, stop: int) -> Rows:
+    def rows(self, start: int, stop: int, scratch: Scratch | None) -> Rows:
         part = self._matrix[start:stop]
         return part.indptr, part.indices, part.data
 
@@ -62,7 +72,7 @@ class _Dense:
         self._array = array
         self.shape = array.shape
 
-    def rows(self, start: int, stop: int) -> Rows:
+    def rows(self, start: int, stop: int, scratch: Scratch | None) -> Rows:
         part = sp.csr_matrix(self._array[start:stop])
         return part.indptr, part.indices, part.data
 
