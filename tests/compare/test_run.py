@@ -77,13 +77,16 @@ def test_every_contrast_of_every_type_and_model_is_a_row(estimates: pd.DataFrame
 
 @pytest.mark.parametrize("model", [m for m in COUNT_MODELS if MODELS[m].link == "logit" and not MODELS[m].by_batch])
 def test_planted_odds_ratios_are_recovered(estimates: pd.DataFrame, model: str) -> None:
-    malay = one(estimates, "population: SG_Chinese - SG_Malay", model)
-    assert malay["status"] == "within-site"
-    assert malay["ci_low"] < -EFFECTS["SG_Malay"] < malay["ci_high"]
-    korean = one(estimates, "population: Japanese - Korean", model)
-    assert korean["status"] == "between-site"
-    assert korean["ci_low"] < -EFFECTS["Korean"] < korean["ci_high"]
-    assert korean["share_a"] > korean["share_b"]
+    """Within the 99 % intervals; how often the 95 % ones hold is counted in benchmarks/calibration."""
+    for contrast, status, truth in (
+        ("population: SG_Chinese - SG_Malay", "within-site", -EFFECTS["SG_Malay"]),
+        ("population: Japanese - Korean", "between-site", -EFFECTS["Korean"]),
+    ):
+        row = one(estimates, contrast, model)
+        assert row["status"] == status
+        assert abs(row["estimate"] - truth) < stats.t.ppf(0.995, row["df"]) * row["std_error"]
+        assert abs(row["statistic"]) > 3
+    assert row["share_a"] > row["share_b"]
 
 
 def test_standardised_shares_give_back_the_odds_ratio(estimates: pd.DataFrame) -> None:
