@@ -68,7 +68,11 @@ onsuccess:
 
 onerror:
     # What a step said is far up by now: say it again, last.
-    for path in [p for name in COHORT_FILES for p in sorted((RESULTS / name / "logs").glob("*.log"))]:
+    for path in [
+        p
+        for name in COHORT_FILES
+        for p in sorted((RESULTS / name / "logs").glob("*.log"))
+    ]:
         for line in path.read_text(errors="replace").splitlines():
             if line.startswith("aida-tools: "):
                 print(f"\n{path.stem}: {line.removeprefix('aida-tools: ')}")

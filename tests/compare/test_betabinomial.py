@@ -15,7 +15,7 @@ from aida_tools.compare.design import build_design
 from aida_tools.compare.fit import Data, Fit
 from aida_tools.compare.formula import parse_formula
 from aida_tools.compare.likelihood import all_terms, mixed_loglik, terms
-from aida_tools.compare.mixed import fit_mixed, hermite
+from aida_tools.compare.mixed import fit_mixed, fit_mixed_ml, hermite
 from aida_tools.compare.quasibinomial import fit_quasibinomial
 
 ORACLES = Path(__file__).parents[1] / "oracles"
@@ -80,10 +80,34 @@ def test_restricted_likelihood_agrees_with_glmmtmb_on_pairs() -> None:
 @pytest.mark.parametrize("cell_type", TYPES)
 def test_mixed_agrees_with_glmmtmb(cohort: pd.DataFrame, cell_type: str) -> None:
     """Quadrature against Laplace: they differ by less than the last digit anyone reads."""
-    fit = fit_mixed(data_of(cohort, cell_type))[0]
+    fit = fit_mixed_ml(data_of(cohort, cell_type))[0]
     want = oracle(cell_type, "betabinomial-mixed")
     assert_agrees(fit, want, estimate=1e-3, error=1e-3)
     assert fit.group_sd == pytest.approx(want["sd"].iloc[0], abs=2e-3)
+
+
+def test_between_batches_the_variance_is_that_of_restricted_likelihood() -> None:
+    """With many cells and alike donors a share is its batch's: a t test of 6 against 6 batch means, by algebra.
+
+    Maximum likelihood divides their squared deviations by 12; the t test divides by 10. Inside batches nothing changes.
+    """
+    rng = np.random.default_rng(5)
+    batches = np.repeat(np.arange(12), 10)
+    population, sex = (batches >= 6).astype(float), np.tile([0.0, 1.0], 60)
+    p = special.expit(-1.0 + rng.normal(0, 0.4, 12)[batches])
+    totals = np.full(120, 20_000.0)
+    counts = rng.binomial(20_000, rng.beta(p * 3000, (1 - p) * 3000))[:, None].astype(float)
+    data = Data(counts, totals, np.column_stack([np.ones(120), population, sex]), batches)
+    exact, wide = fit_mixed_ml(data)[0], fit_mixed(data)[0]
+    between, inside = np.eye(3)[1], np.eye(3)[2]
+    assert wide.contrast(between).std_error / exact.contrast(between).std_error == pytest.approx(np.sqrt(1.2), rel=5e-3)
+    assert wide.contrast(inside).std_error == pytest.approx(exact.contrast(inside).std_error, rel=1e-3)
+    means = special.logit((counts[:, 0] / totals).reshape(12, 10)).mean(axis=1)
+    t = stats.ttest_ind(means[6:], means[:6])
+    got = wide.contrast(between)
+    assert got.value / got.std_error == pytest.approx(t.statistic, rel=0.02)
+    assert got.df == t.df == 10
+    np.testing.assert_array_equal(wide.coef, exact.coef)
 
 
 def test_degrees_of_freedom_are_those_of_their_stratum(cohort: pd.DataFrame) -> None:

@@ -63,6 +63,17 @@ def between_columns(data: Data) -> int:
     return data.design.shape[1] - int(np.linalg.matrix_rank(inside, tol=1e-8 * np.abs(data.design).max()))
 
 
+def information_weights(counts: np.ndarray, data: Data, fit: Fit) -> np.ndarray:
+    """Return what each sample tells of its linear predictor: working weights, shape (n,).
+
+    Moments give the samples' weights smoothly; the likelihood, which knows the shape too, gives their level.
+    """
+    eta = data.design @ fit.coef
+    mean = special.expit(eta)
+    weights = data.totals * mean * (1 - mean) / (1 + (data.totals - 1) / (fit.precision + 1)) + 1e-12
+    return weights * max(-all_terms(counts, data.totals, eta, np.log(fit.precision))[3].sum() / weights.sum(), 0.1)
+
+
 class Containment:
     """Degrees of freedom of a contrast, by where its information comes from.
 
@@ -78,11 +89,7 @@ class Containment:
         self.between = float(data.n_groups - between)
         self.inside = float(n - data.n_groups - (p - between))
         self._cov = fit.cov
-        eta = data.design @ fit.coef
-        mean = special.expit(eta)
-        weights = data.totals * mean * (1 - mean) / (1 + (data.totals - 1) / (fit.precision + 1)) + 1e-12
-        # Moments give the samples' weights smoothly; the likelihood, which knows the shape too, gives their level.
-        weights *= max(-all_terms(counts, data.totals, eta, np.log(fit.precision))[3].sum() / weights.sum(), 0.1)
+        weights = information_weights(counts, data, fit)
         centred = data.design - batch_means(data.design, data.codes, weights)[data.codes]
         values, self._vectors = np.linalg.eigh((centred * weights[:, None]).T @ centred)
         self._seen = values > 1e-9 * values.max()
@@ -105,8 +112,43 @@ def _with_df(fit: Fit, counts: np.ndarray, data: Data) -> Fit:
     return replace(fit, df=df.between, df_of=df)
 
 
+def with_unbiased_batches(fit: Fit, counts: np.ndarray, data: Data) -> Fit:
+    r"""Widen a maximum likelihood fit by what its batch variance is too small.
+
+    Maximum likelihood divides by the number g of batches where q coefficients were fitted between them, so that its
+    variance between batches is too small by (g - q) / g, as any maximum likelihood variance is (Patterson and Thompson
+    1971, doi 10.1093/biomet/58.3.545). The covariance answers to first order:
+
+    .. math:: C + \frac{q}{g - q} \sigma^2 \sum_b u_b u_b^T, \quad u_b = C X^T V^{-1} 1_b
+
+    Coefficients, likelihood and `group_sd` stay those of maximum likelihood.
+
+    Parameters
+    ----------
+    fit
+        Maximum likelihood fit of one type.
+    counts
+        Its cells, shape (n,).
+    data
+        Its design and groups.
+
+    Returns
+    -------
+    The fit with the wider covariance; the same fit where its batches do not vary.
+    """
+    if not fit.converged or not fit.group_sd:
+        return fit
+    between = between_columns(data)
+    weights, variance = information_weights(counts, data, fit), fit.group_sd**2
+    sums = np.zeros((data.n_groups, data.design.shape[1]))
+    np.add.at(sums, data.codes, data.design * weights[:, None])
+    batches = (sums / (1 + variance * np.bincount(data.codes, weights))[:, None]) @ fit.cov
+    missing = variance * between / (data.n_groups - between)
+    return replace(fit, cov=fit.cov + missing * batches.T @ batches)
+
+
 def fit_one_mixed(counts: np.ndarray, totals: np.ndarray, data: Data) -> Fit:
-    """Fit one cell type with a normal intercept for each batch.
+    """Fit one cell type with a normal intercept for each batch, by maximum likelihood.
 
     Parameters
     ----------
@@ -162,8 +204,8 @@ def why_no_batches(data: Data) -> str:
     return f"{data.n_groups} batches for {between} coefficients that only batches tell" * (data.n_groups <= between)
 
 
-def fit_mixed(data: Data) -> list[Fit]:
-    """Fit each type with a random batch intercept.
+def fit_mixed_ml(data: Data) -> list[Fit]:
+    """Fit each type with a random batch intercept, by maximum likelihood.
 
     Where the batches are no more than the coefficients told between them (one batch a site, or none recorded) the
     intercept is left out, and the fit's message says so. The precision is then by restricted maximum likelihood,
@@ -177,3 +219,9 @@ def fit_mixed(data: Data) -> list[Fit]:
     ordered = Data(data.counts[order], data.totals[order].astype(float), design, data.codes[order])
     counts = np.ascontiguousarray(ordered.counts.T, dtype=float)
     return [fit_one_mixed(y, ordered.totals, ordered) for y in counts]
+
+
+def fit_mixed(data: Data) -> list[Fit]:
+    """Fit each type with a random batch intercept: `fit_mixed_ml`, with the covariance of `with_unbiased_batches`."""
+    fits = fit_mixed_ml(data)
+    return [with_unbiased_batches(fit, counts, data) for fit, counts in zip(fits, data.counts.T, strict=True)]
