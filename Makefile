@@ -37,7 +37,8 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.core
 	@touch $@
 
 demo: $(VENV)/.core ## Run the whole workflow on the embedded synthetic cohort and print where the report is
-	@$(BIN)/snakemake --cores $(CORES) --quiet rules
+	@$(BIN)/snakemake --cores $(CORES) --quiet all
+	@echo "Open results/sample/report/report.html"
 
 test: $(VENV)/.dev ## Run lint, type checks and tests
 	@$(MAKE) --no-print-directory lint
