@@ -26,8 +26,8 @@ _PUBLIC = {
     "read_counts": "tables",
     "read_denominators": "tables",
     "read_estimates": "tables",
-    "load_results": "figures.results",
-    "Results": "figures.results",
+    "load_results": "compare.results",
+    "Results": "compare.results",
     "figures": "",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -17,8 +17,8 @@ from aida_tools.errors import AidaError, did_you_mean
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from aida_tools.compare.results import Results
     from aida_tools.config import CohortConfig
-    from aida_tools.figures.results import Results
 
 _SOURCE = "obs"
 
@@ -226,8 +226,8 @@ def compare_populations(
     """
     from dataclasses import fields
 
+    from aida_tools.compare.results import Results
     from aida_tools.compare.run import Options, compare_tables
-    from aida_tools.figures.results import Results
 
     known = [f.name for f in fields(Options)]
     unknown = [name for name in options if name not in known]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from aida_tools.compare.results import Results, load_results
 from aida_tools.config import load_populations
-from aida_tools.figures.results import Results, load_results
 from aida_tools.figures.style import Palette
 from tests.figures.made_compare import write_compare
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aida_tools.compare.results import Results
 from aida_tools.figures.agreement import errors_table, label_errors
 from aida_tools.figures.plates import plates
-from aida_tools.figures.results import Results
 from aida_tools.figures.style import SINGLE, Palette
 from tests.figures import made_extra
 from tests.figures.test_figures_drawn import outside, overlaps, words

@@ -12,10 +12,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from aida_tools import figures
+from aida_tools.compare.results import Results, load_results
 from aida_tools.figures.contrasts import forest_table
 from aida_tools.figures.heatmap import shifts_table
 from aida_tools.figures.plates import plates
-from aida_tools.figures.results import Results, load_results
 from aida_tools.figures.style import DPI, Palette
 from tests.figures.made_compare import write_compare
 

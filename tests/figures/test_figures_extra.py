@@ -11,10 +11,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from aida_tools import figures
+from aida_tools.compare.results import Results
 from aida_tools.figures.annotation import agreement_matrix
 from aida_tools.figures.contrasts import site_band
 from aida_tools.figures.plates import plates
-from aida_tools.figures.results import Results
 from aida_tools.figures.style import Palette
 from tests.figures import made_extra as made
 from tests.figures.test_figures_drawn import outside, overlaps, points, words

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from aida_tools.compare.results import load_results
 from aida_tools.errors import AidaError
-from aida_tools.figures.results import load_results
 from aida_tools.figures.run import draw_figures
 from tests.figures.made_compare import write_compare
 

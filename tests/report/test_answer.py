@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aida_tools.figures.results import Results
+from aida_tools.compare.results import Results
 from aida_tools.report.answer import Answer, make_answer
 from aida_tools.report.words import cell, counted, interval, listed, p_value, percent
 from aida_tools.tables import ESTIMATE_COLUMNS

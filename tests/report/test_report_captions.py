@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from aida_tools.compare.results import load_results
 from aida_tools.config import load_populations
 from aida_tools.figures.plates import plates
-from aida_tools.figures.results import load_results
 from aida_tools.figures.style import Palette
 from tests.figures import made_extra as made
 

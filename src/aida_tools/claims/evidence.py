@@ -18,8 +18,8 @@ from aida_tools.compare.formula import parse_formula
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.omnibus import wald
 from aida_tools.compare.prepare import Denominator
+from aida_tools.compare.results import Results
 from aida_tools.errors import AidaError
-from aida_tools.figures.results import Results
 from aida_tools.power.refit import included, model_formula, model_name, settings, unite
 
 

@@ -27,7 +27,7 @@ from aida_tools.claims.verdict import (
     weakest,
 )
 from aida_tools.compare.adjust import false_discovery_rate
-from aida_tools.figures.results import Results
+from aida_tools.compare.results import Results
 from aida_tools.files import staged
 from aida_tools.power.refit import load, model_name
 from aida_tools.tables import write_tsv

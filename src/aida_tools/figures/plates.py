@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from aida_tools.compare.results import Results, of_what
 from aida_tools.figures.agreement import errors_table, label_errors
 from aida_tools.figures.annotation import annotation
 from aida_tools.figures.claimed import claims_forest
@@ -17,7 +18,6 @@ from aida_tools.figures.covariates import age_and_sex
 from aida_tools.figures.design import controls, design_map
 from aida_tools.figures.heatmap import shifts, shifts_table
 from aida_tools.figures.planning import power_curves
-from aida_tools.figures.results import Results, of_what
 from aida_tools.figures.robustness import (
     leave_one_out,
     permutation_null,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from aida_tools.compare.results import load_results
 from aida_tools.config import load_populations
 from aida_tools.figures.plates import Plate, plates
-from aida_tools.figures.results import load_results
 from aida_tools.figures.style import Palette, save
 from aida_tools.files import staged, write_json
 

@@ -10,8 +10,8 @@ import pandas as pd
 from aida_tools.compare.contrasts import parse_contrast
 from aida_tools.compare.estimate import Setting
 from aida_tools.compare.models import MODELS, mean_share
+from aida_tools.compare.results import Results
 from aida_tools.errors import AidaError
-from aida_tools.figures.results import Results
 from aida_tools.power.closed_form import POWER, donor_sd, donor_variance, minimal_detectable, weighted_covariance
 from aida_tools.power.refit import included, model_formula, model_name, settings
 

@@ -14,7 +14,7 @@ from aida_tools.compare.estimate import Setting, make_settings
 from aida_tools.compare.formula import ParsedFormula, parse_formula
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.prepare import Denominator
-from aida_tools.figures.results import Results, load_results
+from aida_tools.compare.results import Results, load_results
 from aida_tools.tables import read_samples
 
 

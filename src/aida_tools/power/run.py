@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aida_tools.compare.results import Results
 from aida_tools.errors import AidaError
-from aida_tools.figures.results import Results
 from aida_tools.files import staged
 from aida_tools.power.closed_form import ALPHA, POWER, Spread, false_positive_rate, minimal_detectable, power_of
 from aida_tools.power.detect import detectable

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aida_tools.compare.results import Results, of_what
 from aida_tools.figures.contrasts import to_ratio
-from aida_tools.figures.results import Results, of_what
 from aida_tools.report.words import counted, interval, listed, p_value, percent
 from aida_tools.tables import EMPTY_STATUSES
 

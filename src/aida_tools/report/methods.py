@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aida_tools.figures.results import Results, of_what
+from aida_tools.compare.results import Results, of_what
 from aida_tools.report.words import counted, listed
 
 #: Model -> what it is, as a manuscript says it.

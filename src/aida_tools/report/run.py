@@ -13,8 +13,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from aida_tools import __version__
+from aida_tools.compare.results import Results, load_results, of_what
 from aida_tools.errors import AidaError
-from aida_tools.figures.results import Results, load_results, of_what
 from aida_tools.figures.style import DOUBLE
 from aida_tools.files import staged
 from aida_tools.report.answer import make_answer

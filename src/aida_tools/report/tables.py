@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from aida_tools.compare.results import Results
 from aida_tools.figures.contrasts import to_ratio
-from aida_tools.figures.results import Results
 from aida_tools.figures.summary import cell_intervals
 from aida_tools.tables import EMPTY_STATUSES
 

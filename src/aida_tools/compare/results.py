@@ -1,4 +1,4 @@
-"""What `compare` left in its folder, read once and checked, for the figures and the report."""
+"""What `compare` left in its folder, read once and checked, for the rooms to its right."""
 
 from __future__ import annotations
 
