@@ -365,6 +365,19 @@ def test_bad_options_are_one_sentence_and_leave_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_set_in_the_words_of_one_annotator_is_not_another_annotators(
+    cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    samples, counts = cohort
+    other = counts.assign(annotator="other", cell_type=counts["cell_type"].replace({"CD4_naive": "naive CD4"}))
+    both = pd.concat([counts.assign(annotator="author"), other])
+    estimates = run(tmp_path, samples, both, models=("betabinomial",), one_vs_rest=False)
+    found = estimates.groupby("annotator")["denominator"].unique().map(set).to_dict()
+    assert found == {"author": {"CD4_T", "all"}, "other": {"all"}}
+    warnings = json.loads((tmp_path / "out" / "compare.json").read_text())["warnings"]
+    assert "denominator 'CD4_T' is left out for annotator 'other', which has no cell_type 'CD4_naive'" in warnings
+
+
 def test_tables_that_disagree(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
     samples, counts = cohort
     with pytest.raises(AidaError, match="must list the same samples"):

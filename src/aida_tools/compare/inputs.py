@@ -193,10 +193,21 @@ def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame
             for (annotator, name), table in inputs.wide.items()
         ]
     wanted = parse_denominators(given, sets)
+    complete = {
+        name: [a for (a, _), table in inputs.wide.items() if set(types or []) <= set(table.columns)]
+        for name, types in wanted.items()
+    }
     out = []
     for (annotator, _), table in inputs.wide.items():
         for name, types in wanted.items():
             members = types
+            # Annotators have vocabularies of their own: a set written in one's words is not another's.
+            if complete[name] and annotator not in complete[name]:
+                absent = next(t for t in types or [] if t not in table.columns)
+                inputs.warnings.append(
+                    f"denominator '{name}' is left out for annotator '{annotator}', which has no cell_type '{absent}'"
+                )
+                continue
             if members is None and name != "all" and sets is not None:
                 members = list(sets.loc[(sets["denominator"] == name) & (sets["annotator"] == annotator), "cell_type"])
                 if not members:
