@@ -153,6 +153,30 @@ def _later(results: Results, labels: dict[str, str]) -> list[Block]:
     return found
 
 
+#: Status -> what a block's key and title end in. Contrasts inside a site confirm, those between sites describe: they
+#: share neither a table nor a correction for multiple testing.
+_FAMILIES = {
+    "within-site": ("-within", "within one site (confirmatory)"),
+    "between-site": ("", "between sites (descriptive: population and site together)"),
+}
+
+
+def _by_family(
+    name: str, title: str, note: str, estimates: pd.DataFrame, labels: dict[str, str], keys: list[str], **options: bool
+) -> list[Block]:
+    """Return one block a family of contrasts; those without an estimate have a table of their own."""
+    return [
+        Block(
+            name + suffix,
+            f"{title}, {words}",
+            note,
+            _readable(estimates[estimates["status"] == status], labels, keys),
+            **options,
+        )
+        for status, (suffix, words) in _FAMILIES.items()
+    ]
+
+
 def blocks(results: Results, labels: dict[str, str]) -> dict[str, list[Block]]:
     """Choose the tables of each section of the page.
 
@@ -169,25 +193,24 @@ def blocks(results: Results, labels: dict[str, str]) -> dict[str, list[Block]]:
     ratios = "Ratios are odds ratios (log10-ols: ratios of shares); the interval is on the same scale."
     found = {
         "contrasts": [
-            Block(
+            *_by_family(
                 "contrasts-primary",
                 f"Contrasts of the {results.share_words} ({model})",
                 ratios,
-                _readable(estimates[estimates["model"] == model], labels, []),
+                estimates[estimates["model"] == model],
+                labels,
+                [],
                 is_open=True,
             ),
-            Block(
+            *_by_family(
                 "contrasts-all",
                 f"{focus} under every model, denominator and annotator",
                 f"{ratios} Models of another unit (propeller-asin, clr) have no ratio.",
-                _readable(every[every["cell_type"] == focus], labels, ["model", "denominator", "annotator"]),
+                every[every["cell_type"] == focus],
+                labels,
+                ["model", "denominator", "annotator"],
             ),
-            Block(
-                "shifts",
-                f"All cell types ({model})",
-                ratios,
-                _readable(shifts, labels, ["cell_type", "denominator"]),
-            ),
+            *_by_family("shifts", f"All cell types ({model})", ratios, shifts, labels, ["cell_type", "denominator"]),
             Block(
                 "tests",
                 "Tests over all populations at once",
