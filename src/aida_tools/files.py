@@ -75,6 +75,31 @@ def write_json(path: Path, value: Any) -> None:
     )
 
 
+def read_json(path: Path, *, absent: str, broken: str) -> Any:
+    """Read a JSON file that an earlier step wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    absent, broken
+        What to do when there is no such file, and when it is not JSON: the end of the message.
+
+    Raises
+    ------
+    AidaError
+        Naming the file and the fix.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"{path}: there is no such file. {absent}"
+        raise AidaError(msg) from error
+    except ValueError as error:
+        msg = f"{path}: not valid JSON ({error}). {broken}"
+        raise AidaError(msg) from error
+
+
 @contextmanager
 def staged(
     out: Path,

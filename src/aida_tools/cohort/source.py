@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aida_tools.errors import AidaError
+from aida_tools.files import read_json
 
 SOURCE = "source.json"
 DATA = "data.h5ad"
@@ -37,14 +37,11 @@ def read_source(folder: Path) -> Fetched:
         If `fetch` has not finished there, or the data have changed size since.
     """
     file = folder / SOURCE
-    try:
-        details = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"{file}: there is no such file. Run `aida-tools fetch COHORT.yaml --out {folder}` first."
-        raise AidaError(msg) from error
-    except ValueError as error:
-        msg = f"{file}: not valid JSON ({error}). Run `aida-tools fetch` again."
-        raise AidaError(msg) from error
+    details = read_json(
+        file,
+        absent=f"Run `aida-tools fetch COHORT.yaml --out {folder}` first.",
+        broken="Run `aida-tools fetch` again.",
+    )
     path = folder / details["path"]  # an absolute path stays what it is
     obs = folder / details["obs"] if details.get("obs") else None
     for needed in (path, obs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from aida_tools.errors import AidaError
+from aida_tools.files import read_json
 from aida_tools.tables import check, read_estimates, read_tsv
 
 _TEXT = pa.Column(str, nullable=True, coerce=True)
@@ -189,14 +189,9 @@ def load_results(folder: Path, *, also: Iterable[Path] = ()) -> Results:
     """
     folder = Path(folder)
     path = folder / "compare.json"
-    try:
-        options = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"{path}: there is no such file. Name the folder that `aida-tools compare` wrote."
-        raise AidaError(msg) from error
-    except ValueError as error:
-        msg = f"{path}: not valid JSON ({error}). Run `aida-tools compare` again."
-        raise AidaError(msg) from error
+    options = read_json(
+        path, absent="Name the folder that `aida-tools compare` wrote.", broken="Run `aida-tools compare` again."
+    )
     for key in ("annotator", "denominator"):
         if not isinstance(options, dict) or not options.get(key):
             msg = f"{path}: key '{key}' is missing. Run `aida-tools compare` again."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from aida_tools.compare.formula import ParsedFormula, parse_formula
 from aida_tools.compare.models import MODELS
 from aida_tools.compare.prepare import Denominator, Selection, select_samples
 from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.files import read_json
 from aida_tools.robustness.scale import on_log_odds
 from aida_tools.tables import check, read_estimates, read_samples, read_tsv
 
@@ -83,14 +83,9 @@ class Compared:
 
 
 def _options(path: Path) -> dict[str, Any]:
-    try:
-        options = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"{path}: there is no such file. Name the folder that `aida-tools compare` wrote."
-        raise AidaError(msg) from error
-    except ValueError as error:
-        msg = f"{path}: not valid JSON ({error}). Run `aida-tools compare` again."
-        raise AidaError(msg) from error
+    options = read_json(
+        path, absent="Name the folder that `aida-tools compare` wrote.", broken="Run `aida-tools compare` again."
+    )
     for key, kind in _OPTIONS.items():
         value = options.get(key) if isinstance(options, dict) else None
         if key == "focus" and value is None:
