@@ -163,6 +163,7 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
     "gate or a model; may be repeated.",
 )  # fmt: skip
 @click.option("--cells", metavar="A:B", help="Scan only these rows of the file (from 0, B not included).")
+@click.option("--part", metavar="K/N", help="Scan only the K-th of N parts of the file, instead of --cells.")
 @click.option("--block", type=click.IntRange(1), default=2048, show_default=True, help="Cells a block.")
 @click.option("--threads", type=click.IntRange(1), help="Threads at work; default: all cores.")
 def scan(cohort: Path, fetched: Path, out: Path, gate: Path, samples: Path | None, **options: Any) -> None:
@@ -179,7 +180,10 @@ def scan(cohort: Path, fetched: Path, out: Path, gate: Path, samples: Path | Non
 @click.argument("scans", type=_EXISTING, nargs=-1, required=True)
 @_OUT
 def scan_gather(scans: tuple[Path, ...], out: Path) -> None:
-    """Put SCANS of ranges of cells (`scan --cells A:B`) together, as if scanned at once."""
+    """Put SCANS of parts of a file (`scan --part K/N` or `--cells A:B`) together, as if scanned at once.
+
+    The parts may be named in any order; together they must hold every cell once.
+    """
     from aida_tools.scan.gather import gather
 
     gather(scans, out)

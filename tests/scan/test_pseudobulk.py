@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from click.testing import CliRunner
 
+from aida_tools.cli import main
 from aida_tools.errors import AidaError
 from aida_tools.scan import pseudobulk as room
 from aida_tools.scan.gather import gather
@@ -104,6 +106,25 @@ def test_ranges_put_together_are_the_whole_bit_for_bit(run: Callable[..., Path],
         pd.testing.assert_frame_equal(one.var, other.var)
         assert (one.X != other.X).nnz == 0
         assert one.X.dtype == other.X.dtype
+
+
+def test_parts_scanned_and_gathered_on_the_command_line(
+    run: Callable[..., Path], tmp_path: Path, gate_path: Path, cells: Path
+) -> None:
+    whole = run("whole")
+    command = ["scan", tmp_path / "cohort.yaml", tmp_path / "fetch", "--gate", gate_path, "--samples", cells]
+    command += ["--models", tmp_path / "models", "--model", "m"]
+    command += [word for name in ("author", "gate", "m") for word in ("--pseudobulk", name)]
+    parts = [tmp_path / f"part{k}" for k in (3, 1, 2)]
+    gathered = tmp_path / "gathered"
+    calls = [[*command, "--part", f"{part.name[-1]}/3", "--out", part] for part in parts]
+    for call in (*calls, ["scan-gather", *parts, "--out", gathered]):
+        result = CliRunner().invoke(main, list(map(str, call)))
+        assert result.exit_code == 0, result.output
+    results = {path.name for path in whole.iterdir()}
+    assert results == {path.name for path in gathered.iterdir()} > {"provenance.json"}
+    for name in results - {"provenance.json"}:
+        assert (gathered / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 @pytest.mark.parametrize(

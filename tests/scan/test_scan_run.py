@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from aida_tools.cli import main
 from aida_tools.errors import AidaError
-from aida_tools.scan.run import SCAN, parse_range, scan
+from aida_tools.scan.run import SCAN, parse_rows, scan
 from tests.scan.conftest import make_anndata
 
 Write = Callable[..., Path]
@@ -65,13 +65,34 @@ def test_a_range_of_cells(run: Callable[..., Path], counts: sp.csr_matrix) -> No
     ("text", "expected"), [(None, (0, 9)), (":", (0, 9)), ("3:", (3, 9)), (":4", (0, 4)), ("3:4", (3, 4))]
 )
 def test_ranges(text: str | None, expected: tuple[int, int]) -> None:
-    assert parse_range(text, 9) == expected
+    assert parse_rows(text, None, 9) == expected
+
+
+@pytest.mark.parametrize(("n", "cells"), [(1, 9), (4, 9), (9, 9), (7, 1_265_624)])
+def test_parts_cover_the_file_once_and_are_of_nearly_equal_size(n: int, cells: int) -> None:
+    parts = [parse_rows(None, f"{k}/{n}", cells) for k in range(1, n + 1)]
+    assert [start for start, _ in parts] == [0, *[stop for _, stop in parts[:-1]]]
+    assert parts[-1][1] == cells
+    sizes = {stop - start for start, stop in parts}
+    assert min(sizes) > 0
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "1", "1:4", "-1/4", "1/10"])
+def test_wrong_parts_are_refused(text: str) -> None:
+    with pytest.raises(AidaError, match=f"--part {text}"):
+        parse_rows(None, text, 9)
+
+
+def test_rows_are_named_in_one_way() -> None:
+    with pytest.raises(AidaError, match="--cells 0:4 and --part 1/2 both"):
+        parse_rows("0:4", "1/2", 9)
 
 
 @pytest.mark.parametrize("text", ["4:3", "3:3", "0:10", "-1:3", "a:b", "3"])
 def test_wrong_ranges_are_refused(text: str) -> None:
     with pytest.raises(AidaError, match=f"--cells {text}"):
-        parse_range(text, 9)
+        parse_rows(text, None, 9)
 
 
 def test_one_cell_and_no_cell(run: Callable[..., Path], counts: sp.csr_matrix) -> None:

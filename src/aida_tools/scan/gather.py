@@ -90,7 +90,7 @@ def gather(folders: Sequence[Path], out: Path) -> None:
     Parameters
     ----------
     folders
-        Results of `aida-tools scan --cells A:B`, in any order; together they must cover the file once.
+        Results of `aida-tools scan --part K/N`, or `--cells A:B`, in any order; together they cover the file once.
     out
         Folder for the results: the same bytes as those of one scan of the whole file.
 

@@ -42,27 +42,53 @@ _ESSENTIAL = ("CD3D", "CD3E", "CD3G", "CD8A", "CD8B", "FOXP3")
 Columns = dict[str, Any]
 
 
-def parse_range(text: str | None, n_cells: int) -> tuple[int, int]:
-    """Read a range of cells `A:B` (from 0, B not included; either may be left out).
+def parse_rows(cells: str | None, part: str | None, n_cells: int) -> tuple[int, int]:
+    """Read which rows of a file to scan.
+
+    Parameters
+    ----------
+    cells
+        A range `A:B` (from 0, B not included; either may be left out).
+    part
+        `K/N`: the K-th of N parts of nearly equal size, rows floor((K - 1) n / N) to floor(K n / N).
+    n_cells
+        Cells of the file.
+
+    Returns
+    -------
+    The first row, and the row behind the last; the whole file where neither is given.
 
     Raises
     ------
     AidaError
-        If it is not of that form, or empty, or beyond the file's last cell.
+        If both are given, one is not of its form, or the rows are none or beyond the file's last cell.
     """
     if not n_cells:
         msg = "the count matrix has no cell, so there is nothing to scan."
         raise AidaError(msg)
-    if text is None:
+    if cells is not None and part is not None:
+        msg = f"--cells {cells} and --part {part} both say which rows to scan. Give one of them."
+        raise AidaError(msg)
+    if part is not None:
+        match = re.fullmatch(r"(\d+)/(\d+)", part)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            msg = f"--part {part}: write K/N with K from 1 to N, such as 1/4 for the first of four parts."
+            raise AidaError(msg)
+        k, n = int(match[1]), int(match[2])
+        if n > n_cells:
+            msg = f"--part {part}: the file has {n_cells} cells, too few for {n} parts. Ask for fewer parts."
+            raise AidaError(msg)
+        return (k - 1) * n_cells // n, k * n_cells // n
+    if cells is None:
         return 0, n_cells
-    match = re.fullmatch(r"(\d*):(\d*)", text)
+    match = re.fullmatch(r"(\d*):(\d*)", cells)
     if match is None:
-        msg = f"--cells {text}: write a range of rows such as 0:100000."
+        msg = f"--cells {cells}: write a range of rows such as 0:100000."
         raise AidaError(msg)
     start = int(match[1] or 0)
     stop = int(match[2] or n_cells)
     if not start < stop <= n_cells:
-        msg = f"--cells {text}: not a range within the {n_cells} cells of the file (0:{n_cells})."
+        msg = f"--cells {cells}: not a range within the {n_cells} cells of the file (0:{n_cells})."
         raise AidaError(msg)
     return start, stop
 
@@ -265,6 +291,7 @@ def scan(
     block: int = 2048,
     threads: int | None = None,
     cells: str | None = None,
+    part: str | None = None,
 ) -> None:
     """Write `scan.parquet`, a row a cell in file order, and `pseudobulk.NAME.h5ad`.
 
@@ -286,8 +313,8 @@ def scan(
         Annotators (author, gate, models of this scan) by whose labels and samples to sum the counts.
     block, threads
         Cells a block and threads; they do not change the result.
-    cells
-        Range of rows `A:B`; all by default.
+    cells, part
+        Rows to scan, as a range `A:B` or as part `K/N` of the file; all by default.
 
     Raises
     ------
@@ -305,7 +332,7 @@ def scan(
         samples = Samples(samples_path)
         inputs.append(samples_path)
     with open_counts(source.path, source.format, cohort.counts_layer) as counts:
-        start, stop = parse_range(cells, counts.shape[0])
+        start, stop = parse_rows(cells, part, counts.shape[0])
         details: dict[str, Any] = {
             "layer": counts.layer, "n_genes": counts.shape[1], "n_cells": counts.shape[0], "start": start, "stop": stop,
         }  # fmt: skip
