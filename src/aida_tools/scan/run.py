@@ -343,5 +343,5 @@ def scan(
             tables = scan_blocks(counts, plan, start, stop, size=block, threads=threads or os.cpu_count() or 1)
             with tqdm(total=stop - start, unit=" cells", desc="scan", delay=2, disable=None) as bar:
                 write_scan(_ticking(tables, bar), staging / SCAN)
-            for part in sums:
-                part.write(staging / f"pseudobulk.{part.name}.h5ad", counts.genes)
+            for summed in sums:
+                summed.write(staging / f"pseudobulk.{summed.name}.h5ad", counts.genes)
