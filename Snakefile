@@ -4,6 +4,7 @@
 #     snakemake --cores 2 --configfile config/aida.yaml       AIDA itself
 #
 # All computation is in the package: every rule is one call of `aida-tools`.
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 import aida_tools
 from aida_tools import config as settings
+from aida_tools import runs
 from aida_tools.errors import AidaError
 
 # Strict shell, and the command line of the environment that runs Snakemake, also when that is not activated.
@@ -26,7 +28,7 @@ try:
     RUN_FILE = workflow.configfiles[0] if workflow.configfiles else "--config"
     RUN = settings.parse(dict(config), settings.RunConfig, RUN_FILE)
     _cohorts = {path: settings.load_cohort(Path(path)) for path in RUN.cohorts}
-    settings.check_run(RUN, _cohorts, RUN_FILE)
+    RUN = runs.settle(RUN, _cohorts, RUN_FILE)
 except AidaError as error:
     raise WorkflowError(str(error)) from None
 
@@ -40,9 +42,11 @@ COHORT_FILES = {cohort.name: path for path, cohort in _cohorts.items()}
 
 wildcard_constraints:
     cohort="|".join(COHORT_FILES),
-    annotator="|".join(RUN.annotators),
+    annotator="|".join(map(re.escape, runs.label_folders(RUN))),
+    scan=f"{runs.SCAN}|{runs.SCAN_THINNED}",
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/cohort.smk"
 include: "workflow/rules/annotate.smk"
 include: "workflow/rules/compare.smk"

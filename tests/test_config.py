@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
-from aida_tools import config
+from aida_tools import config, runs
 from aida_tools.errors import AidaError, did_you_mean
 
 COHORT = {
@@ -73,28 +72,13 @@ def test_did_you_mean(name: str, known: list[str], expected: str) -> None:
     assert did_you_mean(name, known) == expected
 
 
-def test_a_run_must_not_ask_what_a_cohort_cannot_give() -> None:
-    run = config.parse({"cohorts": ["c.yaml"], "annotators": ["author"]}, config.RunConfig, "run.yaml")
-    unlabelled = config.parse(cohort(), config.CohortConfig, "c.yaml")
-    with pytest.raises(AidaError, match="names no label column"):
-        config.check_run(run, {"c.yaml": unlabelled}, "run.yaml")
-    remote = config.parse(
-        cohort(source={"kind": "cellxgene", "collection_id": "c", "dataset_id": "d"}), config.CohortConfig, "c.yaml"
-    )
-    run = config.parse({"cohorts": ["c.yaml"], "annotators": ["gate"]}, config.RunConfig, "run.yaml")
-    with pytest.raises(AidaError, match=r"Set 'source\.route: full'"):
-        config.check_run(run, {"c.yaml": remote}, "run.yaml")
-    with pytest.raises(AidaError, match="both have the name 'mine'"):
-        config.check_run(run, {"c.yaml": unlabelled, "d.yaml": unlabelled}, "run.yaml")
-
-
 def test_every_committed_configuration_is_valid(root: Path) -> None:
-    runs = [p for p in sorted((root / "config").glob("*.yaml")) if p.name != "claims.yaml"]
-    assert len(runs) >= 3
-    for path in runs:
+    files = [p for p in sorted((root / "config").glob("*.yaml")) if p.name != "claims.yaml"]
+    assert len(files) >= 3
+    for path in files:
         run = config.load_run(path)
         cohorts = {name: config.load_cohort(root / name) for name in run.cohorts}
-        config.check_run(run, cohorts, path)
+        runs.settle(run, cohorts, path)
         config.load_populations(root / run.populations)
 
 
@@ -128,16 +112,3 @@ def test_wrong_population_table_is_named(root: Path, tmp_path: Path, change: Any
     with pytest.raises(AidaError) as caught:
         config.load_populations(path)
     assert expected in str(caught.value)
-
-
-def test_compare_options_name_everything() -> None:
-    run = config.parse(
-        yaml.safe_load("cohorts: [a.yaml]\nmin_cells: 7\nrobust: false\nmodels: [log10-ols]\none_vs_rest: false"),
-        config.RunConfig,
-        "run.yaml",
-    )
-    options = config.compare_options(run)
-    assert options[options.index("--min-cells") + 1] == "7"
-    assert options[options.index("--model") + 1] == "log10-ols"
-    assert "--no-robust" in options
-    assert "--one-vs-rest" not in options

@@ -211,6 +211,29 @@ class CohortConfig(_Closed):
     checks: Checks = Field(Checks(), description="Checks of the reading of the columns against others.")
 
 
+class Training(_Closed):
+    """A model trained on a labelled cohort of the run."""
+
+    cohort: str = Field(description="Name of the cohort it learns from.")
+    annotator: str = Field("author", description="Whose labels it learns.")
+    folds: int = Field(
+        2,
+        ge=1,
+        description="2 or more: so many models, and every donor of that cohort is labelled by one that has not seen "
+        "it. 1: a single model, to be carried to other cohorts.",
+    )
+    genes_per_class: int = Field(100, ge=1, description="Genes each class may name as features.")
+    cells_per_class: int = Field(2000, ge=10, description="Most cells of a class to learn from.")
+
+
+class Atlas(_Closed):
+    """A sketch of the cells, embedded: `atlas.h5ad` and its picture. Needs the counts."""
+
+    cells: int = Field(50_000, ge=100, description="Most cells of the sketch; rare types are kept.")
+    genes: int = Field(2000, ge=50, description="Highly variable genes.")
+    harmony: bool = Field(False, description="Integrate batches by Harmony (needs the package harmonypy, GPL).")
+
+
 class RunConfig(_Closed):
     """One run: which cohorts, what to compare, with which models and thresholds."""
 
@@ -221,10 +244,19 @@ class RunConfig(_Closed):
     )
     seed: int = Field(1, ge=0, description="Seed for everything random.")
     annotators: list[str] = Field(
-        ["author"],
-        min_length=1,
-        description="Who says what a cell is: author, gate ...; the first is the primary one.",
+        default_factory=list,
+        description="Who says what a cell is, the primary one first: `author`, `gate`, `blood`, `blood-sensitive`, "
+        "`actinn`, `stcat`, `protein`, a model of `train` or `model_folder`, `consensus` of the others listed. "
+        "`NAME-thinned` is NAME on counts thinned to one depth, `NAME:soft` the expected counts of a trained model. "
+        "Default: the authors' labels; for cohorts without, `blood` if its models are in `model_folder`, else `gate`.",
     )
+    train: dict[str, Training] = Field(
+        default_factory=dict, description="Models to train: name -> how. They go to `<results>/models`."
+    )
+    model_folder: str = Field("models", description="Folder of models added or imported, shared by runs.")
+    thin_by: Literal["site", "batch"] = Field("site", description="What has one depth after thinning.")
+    scan_parts: int = Field(1, ge=1, description="Jobs the pass over the counts is cut into, for a cluster.")
+    atlas: Atlas | None = Field(None, description="Draw an atlas of a sketch of the cells: `{cells: 50000}`.")
     focus: str = Field("Treg", description="The cell type the report is about.")
     denominator: str = Field(
         "CD4_T",
@@ -357,70 +389,6 @@ def load_run(path: Path) -> RunConfig:
     return _load(Path(path), RunConfig)
 
 
-def check_run(run: RunConfig, cohorts: dict[str, CohortConfig], source: Path | str) -> None:
-    """Check that a run asks nothing of its cohorts that they cannot give.
-
-    Parameters
-    ----------
-    run
-        The run.
-    cohorts
-        Its cohorts: path of the cohort file -> cohort.
-    source
-        The run file, for messages.
-
-    Raises
-    ------
-    AidaError
-        Naming the key, the cohort and the fix.
-    """
-    names: dict[str, str] = {}
-    for path, cohort in cohorts.items():
-        if cohort.name in names:
-            msg = f"{source}: key 'cohorts': {path} and {names[cohort.name]} both have the name '{cohort.name}'."
-            raise AidaError(msg)
-        names[cohort.name] = path
-        if "author" in run.annotators and cohort.labels.column is None:
-            msg = (
-                f"{source}: key 'annotators' asks for the authors' labels ('author'), but {path} names no label column "
-                "('labels.column'). Name it, or use another annotator ('gate')."
-            )
-            raise AidaError(msg)
-        counting = [name for name in run.annotators if name != "author"]
-        if counting and isinstance(cohort.source, CellxgeneSource) and cohort.source.route == "obs":
-            msg = (
-                f"{source}: annotator '{counting[0]}' reads the counts, but {path} fetches only the cell table "
-                "('source.route: obs'). Set 'source.route: full', or keep to the annotator 'author'."
-            )
-            raise AidaError(msg)
-
-
-def compare_options(run: RunConfig) -> list[str]:
-    """Translate a run into the options of `aida-tools compare`.
-
-    Returns
-    -------
-    The arguments, each an item, ready to be quoted for a shell.
-    """
-    options = ["--formula", run.formula, "--focus", run.focus, "--min-cells", str(run.min_cells)]
-    options += ["--seed", str(run.seed), "--robust" if run.robust else "--no-robust"]
-    options += ["--primary-denominator", run.denominator, "--primary-annotator", run.annotators[0]]
-    for flag, values in (
-        ("--model", run.models),
-        ("--contrast", run.contrasts),
-        ("--exclude-population", run.exclude_populations),
-    ):
-        for value in values:
-            options += [flag, value]
-    return [*options, "--one-vs-rest"] if run.one_vs_rest else options
-
-
-def robustness_options(run: RunConfig) -> list[str]:
-    """Translate a run into the options of `aida-tools robustness`, as `compare_options` does."""
-    numbers = {"--seed": run.seed, "--permutations": run.permutations, "--specifications": run.specifications}
-    return [word for flag, number in numbers.items() for word in (flag, str(number))]
-
-
 def load_populations(path: Path) -> pd.DataFrame:
     """Read the table of populations.
 
@@ -480,6 +448,8 @@ def reference() -> str:
     """Return the description of every key as Markdown: one table a block, in the order of the classes."""
     blocks: list[tuple[str, type[BaseModel]]] = [
         ("A run file", RunConfig),
+        ("`train`, one model", Training),
+        ("`atlas`", Atlas),
         ("A cohort file", CohortConfig),
         ("`source`, kind `cellxgene`", CellxgeneSource),
         ("`source`, kind `h5ad`, `10x-h5` or `10x-mtx`", FileSource),

@@ -7,10 +7,14 @@ rule check_agreement:
         cells=rules.make_cells.output[0],
         labels=expand(
             rules.annotate_cells.output.labels,
-            annotator=RUN.annotators,
+            annotator=runs.labellers(RUN),
             allow_missing=True,
         ),
-        scan=[] if RUN.annotators == ["author"] else rules.scan_counts.output[0],
+        scan=(
+            expand(rules.scan_counts.output, scan=runs.SCAN, allow_missing=True)
+            if any(map(runs.scan_of, RUN.annotators))
+            else []
+        ),
     output:
         RESULTS / "{cohort}" / "agreement" / "agreement.tsv",
     log:

@@ -7,7 +7,7 @@ rule count_cells:
         cells=rules.make_cells.output[0],
         labels=expand(
             rules.annotate_cells.output.labels,
-            annotator=RUN.annotators,
+            annotator=runs.labellers(RUN),
             allow_missing=True,
         ),
     output:
@@ -44,7 +44,7 @@ rule compare_populations:
         "../../environment.yml"
     params:
         out=subpath(output[0], parent=True),
-        options=settings.compare_options(RUN),
+        options=runs.compare_options(RUN),
         version=aida_tools.__version__,
     shell:
         "aida-tools compare {input.counts:q} {input.samples:q} --denominators {input.denominators:q}"

@@ -12,7 +12,7 @@ rule execute_notebook:
         cells=rules.make_cells.output[0],
         labels=expand(
             rules.annotate_cells.output.labels,
-            annotator=RUN.annotators,
+            annotator=runs.labellers(RUN),
             allow_missing=True,
         ),
         counts=rules.count_cells.output,

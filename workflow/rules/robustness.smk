@@ -16,7 +16,7 @@ rule check_robustness:
     params:
         compare=subpath(input.compare, parent=True),
         out=subpath(output[0], parent=True),
-        options=settings.robustness_options(RUN),
+        options=runs.robustness_options(RUN),
         version=aida_tools.__version__,
     shell:
         "aida-tools robustness {params.compare:q} {params.options:q} --threads {threads} --out {params.out:q}"
