@@ -205,3 +205,12 @@ def robustness_options(run: RunConfig) -> list[str]:
     """Translate a run into the options of `aida-tools robustness`, as `compare_options` does."""
     numbers = {"--seed": run.seed, "--permutations": run.permutations, "--specifications": run.specifications}
     return [word for flag, number in numbers.items() for word in (flag, str(number))]
+
+
+def atlas_options(run: RunConfig) -> list[str]:
+    """Translate the sketch a run asks for into the options of `aida-tools atlas`; none if it asks for none."""
+    if run.atlas is None:
+        return []
+    numbers = {"--cells": run.atlas.cells, "--genes": run.atlas.genes, "--seed": run.seed}
+    options = [word for flag, number in numbers.items() for word in (flag, str(number))]
+    return [*options, "--harmony"] if run.atlas.harmony else options

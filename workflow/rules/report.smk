@@ -6,6 +6,7 @@ LATER_STEPS = [
     rules.check_robustness.output[0],
     rules.check_claims.output[0],
     rules.plan_power.output[0],
+    *([rules.sketch_atlas.output[0]] if RUN.atlas else []),
 ]
 
 
