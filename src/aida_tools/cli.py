@@ -162,12 +162,16 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
     "--pseudobulk", multiple=True, metavar="NAME", help="Also sum the counts by sample and by labels of NAME: author, "
     "gate or a model; may be repeated.",
 )  # fmt: skip
+@click.option(
+    "--expected", multiple=True, metavar="NAME", help="Also sum the calibrated probabilities of model NAME by sample "
+    "and class; may be repeated.",
+)  # fmt: skip
 @click.option("--cells", metavar="A:B", help="Scan only these rows of the file (from 0, B not included).")
 @click.option("--part", metavar="K/N", help="Scan only the K-th of N parts of the file, instead of --cells.")
 @click.option("--block", type=click.IntRange(1), default=2048, show_default=True, help="Cells a block.")
 @click.option("--threads", type=click.IntRange(1), help="Threads at work; default: all cores.")
 def scan(cohort: Path, fetched: Path, out: Path, gate: Path, samples: Path | None, **options: Any) -> None:
-    """Read the counts once: quality, marker gate, model scores and pseudobulk sums.
+    """Read the counts once: quality, marker gate, model scores, sums by sample.
 
     --block and --threads are settings of memory and speed and do not change the result.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,6 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+
+from aida_tools.scan.model import LinearModel, save_model
+from aida_tools.scan.network import Network
+from aida_tools.scan.run import scan
+
+N_GENES, COARSE, FINE = 60, ["B", "Immune", "NK"], ["CD4", "CD8", "Mono", "Treg"]
 
 COHORT = """
 name: small
@@ -87,3 +94,77 @@ def fetched(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
         return cohort, folder
 
     return make
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """Write the table of the 500 cells."""
+    rng = np.random.default_rng(0)
+    sample = rng.choice(["d1|b1", "d2|b1", "d2|b2"], 500)
+    table = pd.DataFrame(
+        {
+            "cell_id": [f"cell{i}" for i in range(500)],
+            "sample_id": sample,
+            "author_label": rng.choice(np.array(["Treg", "B", None]), 500),
+            "cell_type_id": None,
+        }
+    )
+    path = tmp_path / "cells.parquet"
+    table.to_parquet(path)
+    return path
+
+
+@pytest.fixture
+def models(tmp_path: Path, symbols: list[str]) -> dict[str, LinearModel]:
+    """Write two models: `m`, each class by itself, and `s`, of calibrated classes that exclude one another."""
+    rng = np.random.default_rng(1)
+    made = {}
+    for name, link, temperature, n in (("m", "sigmoid", 1.0, 3), ("s", "softmax", 9.0, 7)):
+        made[name] = LinearModel(
+            name, np.array(symbols[:50]), np.array([f"{name}{i}" for i in range(n)]), rng.normal(size=(n, 50)),
+            np.zeros(n), np.zeros(50), np.ones(50), link=link, temperature=temperature,
+        )  # fmt: skip
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        save_model(made[name], folder)
+    return made
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, write_h5ad: Callable[..., Path], fetched: Callable[..., tuple[Path, Path]], gate_path: Path,
+    counts: sp.csr_matrix, cells: Path, models: dict[str, LinearModel],
+) -> Callable[..., Path]:  # fmt: skip
+    """Scan with both models, summing all that can be summed."""
+    cohort, fetch = fetched(write_h5ad(counts))
+
+    def go(name: str, **options: object) -> Path:
+        scan(
+            cohort, fetch, tmp_path / name, gate_path=gate_path, models=list(models), model_folder=tmp_path / "models",
+            samples_path=cells, pseudobulk=["author", "gate", "m"], expected=["s"], **options,
+        )  # fmt: skip
+        return tmp_path / name
+
+    return go
+
+
+@pytest.fixture
+def network(symbols: list[str]) -> Network:
+    """Two stages of random weights."""
+    rng = np.random.default_rng(5)
+
+    def layers(n_out: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        sizes = [N_GENES, 10, 8, 6, n_out]
+        return [(rng.normal(size=(a, b)) / np.sqrt(a), rng.normal(size=b)) for a, b in itertools.pairwise(sizes)]
+
+    return Network(
+        name="net",
+        genes=np.array([f"ENSG{i:011d}" for i in range(N_GENES)]),
+        symbols=np.array(symbols[20 : 20 + N_GENES]),
+        coarse=layers(3),
+        fine=layers(4),
+        coarse_classes=np.array(COARSE),
+        fine_classes=np.array(FINE),
+        parent="Immune",
+        about={"licence": "none: SYNTHETIC"},
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,29 +19,7 @@ from aida_tools.scan.model import ARRAYS, LABEL_MAP, RECORD, LinearModel, save_m
 from aida_tools.scan.network import Network, load_network, save_network
 from aida_tools.scan.run import SCAN, scan
 from aida_tools.scan.scorers import Contrast, load_any, load_models, make_scorer, read_contrast
-
-N_GENES, COARSE, FINE = 60, ["B", "Immune", "NK"], ["CD4", "CD8", "Mono", "Treg"]
-
-
-@pytest.fixture
-def network(symbols: list[str]) -> Network:
-    rng = np.random.default_rng(5)
-
-    def layers(n_out: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        sizes = [N_GENES, 10, 8, 6, n_out]
-        return [(rng.normal(size=(a, b)) / np.sqrt(a), rng.normal(size=b)) for a, b in itertools.pairwise(sizes)]
-
-    return Network(
-        name="net",
-        genes=np.array([f"ENSG{i:011d}" for i in range(N_GENES)]),
-        symbols=np.array(symbols[20 : 20 + N_GENES]),
-        coarse=layers(3),
-        fine=layers(4),
-        coarse_classes=np.array(COARSE),
-        fine_classes=np.array(FINE),
-        parent="Immune",
-        about={"licence": "none: SYNTHETIC"},
-    )
+from tests.scan.conftest import COARSE, FINE, N_GENES
 
 
 @pytest.fixture

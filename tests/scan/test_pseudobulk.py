@@ -16,52 +16,10 @@ from aida_tools.cli import main
 from aida_tools.errors import AidaError
 from aida_tools.scan import pseudobulk as room
 from aida_tools.scan.gather import gather
-from aida_tools.scan.model import LinearModel, save_model
 from aida_tools.scan.run import SCAN, scan
 
 Write = Callable[..., Path]
 Fetched = Callable[..., tuple[Path, Path]]
-
-
-@pytest.fixture
-def cells(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {
-            "cell_id": [f"cell{i}" for i in range(500)],
-            "sample_id": rng.choice(["d1|b1", "d2|b1", "d2|b2"], 500),
-            "author_label": rng.choice(np.array(["Treg", "B", None]), 500),
-            "cell_type_id": None,
-        }
-    )
-    path = tmp_path / "cells.parquet"
-    table.to_parquet(path)
-    return path
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path, write_h5ad: Write, fetched: Fetched, gate_path: Path, counts: sp.csr_matrix, cells: Path,
-    symbols: list[str],
-) -> Callable[..., Path]:  # fmt: skip
-    rng = np.random.default_rng(1)
-    model = LinearModel(
-        "m", np.array(symbols[:50]), np.array(["x", "y", "z"]), rng.normal(size=(3, 50)), np.zeros(3), np.zeros(50),
-        np.ones(50),
-    )  # fmt: skip
-    folder = tmp_path / "models" / "m"
-    folder.mkdir(parents=True)
-    save_model(model, folder)
-    cohort, fetch = fetched(write_h5ad(counts))
-
-    def go(name: str, **options: object) -> Path:
-        scan(
-            cohort, fetch, tmp_path / name, gate_path=gate_path, models=["m"], model_folder=tmp_path / "models",
-            samples_path=cells, pseudobulk=["author", "gate", "m"], **options,
-        )  # fmt: skip
-        return tmp_path / name
-
-    return go
 
 
 @pytest.fixture(params=[2**40, 1])
@@ -113,7 +71,7 @@ def test_parts_scanned_and_gathered_on_the_command_line(
 ) -> None:
     whole = run("whole")
     command = ["scan", tmp_path / "cohort.yaml", tmp_path / "fetch", "--gate", gate_path, "--samples", cells]
-    command += ["--models", tmp_path / "models", "--model", "m"]
+    command += ["--models", tmp_path / "models", "--model", "m", "--model", "s", "--expected", "s"]
     command += [word for name in ("author", "gate", "m") for word in ("--pseudobulk", name)]
     parts = [tmp_path / f"part{k}" for k in (3, 1, 2)]
     gathered = tmp_path / "gathered"
@@ -122,7 +80,7 @@ def test_parts_scanned_and_gathered_on_the_command_line(
         result = CliRunner().invoke(main, list(map(str, call)))
         assert result.exit_code == 0, result.output
     results = {path.name for path in whole.iterdir()}
-    assert results == {path.name for path in gathered.iterdir()} > {"provenance.json"}
+    assert results == {path.name for path in gathered.iterdir()} > {SCAN, "pseudobulk.m.h5ad", "expected.s.parquet"}
     for name in results - {"provenance.json"}:
         assert (gathered / name).read_bytes() == (whole / name).read_bytes(), name
 

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from aida_tools.errors import AidaError
 from aida_tools.files import staged
 from aida_tools.scan.blocks import Genes
+from aida_tools.scan.expected import gather_expected
 from aida_tools.scan.pseudobulk import write_groups
 from aida_tools.scan.run import SCAN, write_scan
 
@@ -28,6 +29,8 @@ def _record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["step"] != "scan" or not (folder / SCAN).is_file():
             raise KeyError(SCAN)
+        # What it summed is read below.
+        _ = record["details"]["pseudobulk"], record["details"]["expected"]
     except (OSError, ValueError, KeyError) as error:
         msg = f"{folder}: not a folder that `aida-tools scan` finished ({error})."
         raise AidaError(msg) from error
@@ -102,10 +105,14 @@ def gather(folders: Sequence[Path], out: Path) -> None:
     records = {folder: _record(folder) for folder in folders}
     ordered = sorted(records, key=lambda f: int(records[f]["details"]["start"]))
     _check_parts(ordered, [records[f] for f in ordered])
-    sums = sorted(path.name for path in ordered[0].glob("pseudobulk.*.h5ad"))
-    inputs = [folder / name for folder in ordered for name in (SCAN, *sums)]
-    details = {**records[ordered[0]]["details"], "start": 0, "stop": records[ordered[-1]]["details"]["stop"]}
+    whole = records[ordered[0]]["details"]
+    sums = [f"pseudobulk.{name}.h5ad" for name in whole["pseudobulk"]]
+    expected = [f"expected.{name}.parquet" for name in whole["expected"]]
+    inputs = [folder / name for folder in ordered for name in (SCAN, *sums, *expected)]
+    details = {**whole, "start": 0, "stop": records[ordered[-1]]["details"]["stop"]}
     with staged(out, step="scan", inputs=inputs, details=details) as staging:
         write_scan(_tables(ordered), staging / SCAN)
         for name in sums:
             _gather_pseudobulk([folder / name for folder in ordered], staging / name)
+        for name in expected:
+            gather_expected([folder / name for folder in ordered], staging / name)

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 #: What `check_block` found.
 FINE, NOT_CANONICAL, NOT_A_COUNT, BAD_INDEX = 0, 1, 2, 3
 
+#: What a probability of 1 is in the sums of `add_probabilities`.
+ONE = 2**32
+
 #: Counts of one gene in one cell above this are refused: they would overflow the sums.
 MAX_COUNT = 2**31 - 1
 
@@ -303,6 +306,42 @@ def add_to_groups(
         if row >= 0:
             for p in range(indptr[cell], indptr[cell + 1]):
                 sums[row, indices[p]] += np.int64(data[p])
+
+
+@njit(nogil=True, cache=True)
+def add_probabilities(
+    group: NDArray[np.integer],
+    label: NDArray[np.integer],
+    probabilities: NDArray[np.float64],
+    sums: NDArray[np.int64],
+) -> None:
+    """Add the probabilities of every cell to the sums of its group, exactly.
+
+    Floating-point sums depend on their order. So each probability is rounded to a multiple of 2**-32 first: sums of
+    whole numbers of that unit are exact in any order, as int64 up to 2**31 cells and as float64 up to 2**21. The
+    rounding errors of a cell, some 1e-9 in all, go to its label, so that every cell adds exactly 1.
+
+    Parameters
+    ----------
+    group
+        Row of `sums` of each cell, array of shape (n_cells,); -1 for none.
+    label
+        The likeliest class of each cell, array of shape (n_cells,); -1 for a cell to leave out.
+    probabilities
+        Array of shape (n_cells, n_classes), rows summing to 1.
+    sums
+        In units of 1 / `ONE`, changed in place, array of shape (n_groups, n_classes).
+    """
+    for cell in range(len(group)):
+        row, best = group[cell], label[cell]
+        if row >= 0 and best >= 0:
+            left = np.int64(ONE)
+            for k in range(probabilities.shape[1]):
+                if k != best:
+                    share = np.int64(np.rint(probabilities[cell, k] * ONE))
+                    sums[row, k] += share
+                    left -= share
+            sums[row, best] += left
 
 
 @njit(nogil=True, cache=True)

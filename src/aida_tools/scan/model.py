@@ -172,7 +172,7 @@ def probabilities(model: LinearModel, scores: NDArray[np.float64]) -> NDArray[np
     Parameters
     ----------
     scores
-        Array of shape (n_cells, n_classes).
+        Array of shape (n_cells, n_classes); for `sigmoid` of any shape.
 
     Returns
     -------

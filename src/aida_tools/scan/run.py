@@ -8,9 +8,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -27,6 +27,7 @@ from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
 from aida_tools.scan.chunks import Scratch
+from aida_tools.scan.expected import Expected, open_expected
 from aida_tools.scan.model import RECORD, find_model
 from aida_tools.scan.pseudobulk import Pseudobulk, Samples
 from aida_tools.scan.scorers import Contrast, Model, Scored, Scorer, load_models, make_scorer
@@ -102,7 +103,8 @@ class Plan:
     gate_slot: NDArray[np.int32]
     models: Sequence[Scorer] = ()
     samples: Samples | None = None
-    pseudobulk: Sequence[Pseudobulk] = field(default=())
+    pseudobulk: Sequence[Pseudobulk] = ()
+    expected: Sequence[Expected] = ()
 
     def scan(self, block: Block, cell_ids: NDArray[np.object_]) -> pa.Table:
         """Scan one block; a row a cell."""
@@ -116,17 +118,22 @@ class Plan:
             "pct_mito": pa.array(percent, from_pandas=True),
         }
         labels: dict[str, NDArray[np.integer]] = {}
+        probabilities: dict[str, NDArray[np.float64] | None] = {}
         counts = kernels.gather(*csr, self.gate_slot, len(self.gate.genes))
         labels[GATE] = _gate_columns(columns, gates.apply_gate(self.gate, counts, total))
         columns |= {f"count:{gene}": counts[:, i] for i, gene in enumerate(self.gate.genes)}
         for model in self.models:
-            labels[model.name] = _model_columns(columns, model, model.score(block, total), total)
+            scored = model.score(block, total)
+            labels[model.name] = _model_columns(columns, model, scored, total)
+            probabilities[model.name] = scored.probabilities
         if self.samples is not None:
             self.samples.check(block.start, cell_ids)
             rows = slice(block.start, block.start + len(block))
+            labels[AUTHOR], sample = self.samples.author[rows], self.samples.codes[rows]
             for sums in self.pseudobulk:
-                label = self.samples.author[rows] if sums.name == AUTHOR else labels[sums.name]
-                sums.add(block, self.samples.codes[rows], label)
+                sums.add(block, sample, labels[sums.name])
+            for expected in self.expected:
+                expected.add(sample, labels[expected.name], cast(Any, probabilities[expected.name]))
         return pa.table(columns)
 
 
@@ -166,6 +173,7 @@ def make_plan(
     models: Sequence[tuple[Model, Contrast | None]] = (),
     samples: Samples | None = None,
     pseudobulk: Sequence[Pseudobulk] = (),
+    expected: Sequence[Expected] = (),
 ) -> Plan:
     """Match the genes of gate and models to the file's.
 
@@ -189,7 +197,7 @@ def make_plan(
             f"aida-tools: warning: {counts.path}: the gate does without genes the file lacks: {listed}", err=True
         )
     scorers = [make_scorer(model, contrast, counts.genes) for model, contrast in models]
-    return Plan(counts.genes.is_mito, gate.without(absent), slot, scorers, samples, pseudobulk)
+    return Plan(counts.genes.is_mito, gate.without(absent), slot, scorers, samples, pseudobulk, expected)
 
 
 def scan_blocks(counts: Counts, plan: Plan, start: int, stop: int, *, size: int, threads: int) -> Iterator[pa.Table]:
@@ -288,12 +296,13 @@ def scan(
     model_folder: Path = Path("models"),
     samples_path: Path | None = None,
     pseudobulk: Sequence[str] = (),
+    expected: Sequence[str] = (),
     block: int = 2048,
     threads: int | None = None,
     cells: str | None = None,
     part: str | None = None,
 ) -> None:
-    """Write `scan.parquet`, a row a cell in file order, and `pseudobulk.NAME.h5ad`.
+    """Write `scan.parquet`, a row a cell in file order, `pseudobulk.NAME.h5ad` and `expected.NAME.parquet`.
 
     Parameters
     ----------
@@ -308,9 +317,11 @@ def scan(
     models
         Linear models, by path or by their name in `model_folder`.
     samples_path
-        `cells.parquet`, or its folder; needed for pseudobulk sums.
+        `cells.parquet`, or its folder; needed for pseudobulk sums and expected counts.
     pseudobulk
         Annotators (author, gate, models of this scan) by whose labels and samples to sum the counts.
+    expected
+        Models of this scan whose calibrated probabilities to sum by sample and class.
     block, threads
         Cells a block and threads; they do not change the result.
     cells, part
@@ -335,13 +346,17 @@ def scan(
         start, stop = parse_rows(cells, part, counts.shape[0])
         details: dict[str, Any] = {
             "layer": counts.layer, "n_genes": counts.shape[1], "n_cells": counts.shape[0], "start": start, "stop": stop,
+            "pseudobulk": list(pseudobulk), "expected": list(expected),
         }  # fmt: skip
         with staged(out, step="scan", inputs=inputs, details=details) as staging:
             sums = _open_pseudobulk(pseudobulk, samples, [m for m, _ in loaded], counts.shape[1], staging)
-            plan = make_plan(counts, gate, gate_path, loaded, samples, sums)
+            soft = open_expected(expected, [m for m, _ in loaded], samples.names if samples is not None else None)
+            plan = make_plan(counts, gate, gate_path, loaded, samples, sums, soft)
             details["genes_shared"] = {model.name: model.n_shared for model in plan.models}
             tables = scan_blocks(counts, plan, start, stop, size=block, threads=threads or os.cpu_count() or 1)
             with tqdm(total=stop - start, unit=" cells", desc="scan", delay=2, disable=None) as bar:
                 write_scan(_ticking(tables, bar), staging / SCAN)
             for summed in sums:
                 summed.write(staging / f"pseudobulk.{summed.name}.h5ad", counts.genes)
+            for counted in soft:
+                counted.write(staging / f"expected.{counted.name}.parquet")

@@ -46,12 +46,16 @@ class Scored:
     treg_margin
         Score of Treg classes minus that of the classes they are told from (see `Contrast`); None where the model
         has no such classes.
+    probabilities
+        Of every class, array of shape (n_cells, n_classes), rows summing to 1; None for models whose classes do not
+        exclude one another, and for networks.
     """
 
     label: NDArray[np.int16]
     probability: NDArray[np.float64]
     margin: NDArray[np.float64]
     treg_margin: NDArray[np.float64] | None
+    probabilities: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,14 @@ class LinearScorer:
             model.target,
         )  # fmt: skip
         label, best, runner_up = kernels.best_two(scores)
-        probability = probabilities(model, scores)[np.arange(len(label)), label]
+        exclusive = model.link == "softmax"
+        every = probabilities(model, scores) if exclusive else None
+        # The probability of a class by itself needs its own score only.
+        probability = probabilities(model, best) if every is None else every[np.arange(len(label)), label]
         treg = None
         if self._contrast is not None:
-            softmax = model.link == "softmax"
-            treg = self._contrast.summed(scores / model.temperature) if softmax else self._contrast.best(scores)
-        return Scored(label, probability, best - runner_up, treg)
+            treg = self._contrast.summed(scores / model.temperature) if exclusive else self._contrast.best(scores)
+        return Scored(label, probability, best - runner_up, treg, every)
 
 
 class NetworkScorer:
