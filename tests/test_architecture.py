@@ -15,6 +15,7 @@ ROOMS = {
     "scan": {"cohort"},
     "annotate": {"cohort", "scan"},
     "agreement": {"annotate", "scan"},
+    "atlas": {"annotate", "cohort", "scan"},
     "compose": set(),
     "compare": set(),
     "robustness": {"compare"},
