@@ -166,6 +166,18 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
     "--expected", multiple=True, metavar="NAME", help="Also sum the calibrated probabilities of model NAME by sample "
     "and class; may be repeated.",
 )  # fmt: skip
+@click.option(
+    "--thin",
+    type=_EXISTING,
+    metavar="SCAN",
+    help="Match depth: keep as many UMIs of every site as the shallowest has, by this scan of all counts (folder or "
+    "scan.parquet). Needs --samples.",
+)
+@click.option(
+    "--thin-by", default="site", show_default=True, metavar="COLUMN", help="What to match: site, batch or another "
+    "column of cells.parquet.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of --thin.")
 @click.option("--cells", metavar="A:B", help="Scan only these rows of the file (from 0, B not included).")
 @click.option("--part", metavar="K/N", help="Scan only the K-th of N parts of the file, instead of --cells.")
 @click.option("--block", type=click.IntRange(1), default=2048, show_default=True, help="Cells a block.")
@@ -173,7 +185,9 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
 def scan(cohort: Path, fetched: Path, out: Path, gate: Path, samples: Path | None, **options: Any) -> None:
     """Read the counts once: quality, marker gate, model scores, sums by sample.
 
-    --block and --threads are settings of memory and speed and do not change the result.
+    Writes scan.parquet, a row a cell, and what --pseudobulk, --expected and --thin ask for: pseudobulk.NAME.h5ad,
+    expected.NAME.parquet, thinning.tsv. --block and --threads are settings of memory and speed and do not change
+    the result; `scan-gather` puts scans of parts of a file together.
     """
     from aida_tools.scan.run import scan as run
 
@@ -266,6 +280,13 @@ def model_import(file: Path, out: Path, name: str | None, label_map: Path | None
     default="cell_type",
     show_default=True,
     help="Learn the counted types, or the labels as LABELS gives them.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Above 1: train NAME.1, NAME.2 ...; every donor is unseen by one, which `annotate --annotator NAME` asks.",
 )
 @click.option("--genes-per-class", type=click.IntRange(1), default=100, show_default=True, help="Features a class.")
 @click.option("--cells-per-class", type=click.IntRange(10), default=2000, show_default=True, help="Cells a class.")

@@ -16,7 +16,8 @@ import scipy.sparse as sp
 from sklearn.metrics import precision_recall_fscore_support
 
 from aida_tools.annotate import learn
-from aida_tools.annotate.train import choose_genes, gather_expression, train_model
+from aida_tools.annotate.expression import choose_genes, gather_expression
+from aida_tools.annotate.train import train_model
 from aida_tools.errors import AidaError
 from aida_tools.scan.model import load_model
 from aida_tools.scan.run import SCAN, scan
@@ -68,7 +69,8 @@ def cohort(tmp_path: Path, truth: dict[str, Any], root: Path) -> Path:
         (tmp_path / folder).mkdir()
     (tmp_path / "fetch" / "source.json").write_text(json.dumps({"path": "../data.h5ad", "format": "h5ad"}))
     cl = pd.Series(truth["label"]).map({"Treg": "CL:0000815", "B": "CL:0000236"})
-    cells = pd.DataFrame({"cell_id": ids, "donor_id": truth["donor"], "cell_type_id": cl})
+    cells = pd.DataFrame({"cell_id": ids, "donor_id": truth["donor"], "cell_type_id": cl, "is_control": False})
+    cells["site"] = np.where(cells["donor_id"] < "d4", "KR", "JP")
     cells.to_parquet(tmp_path / "cells" / "cells.parquet")
     labels = pd.DataFrame({"cell_id": ids, "cell_type": truth["label"], "label": truth["label"]})
     labels.loc[:20, ["cell_type", "label"]] = None
@@ -117,12 +119,13 @@ def test_the_figures_are_of_donors_it_has_not_seen(train: Callable[..., Path], c
     folder = train(seed=3, cells_per_class=3000)
     model = load_model(folder)
     cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
-    donors, names = pd.factorize(cells["donor_id"])
-    roles = learn.split_donors(donors, len(names), np.random.default_rng(3))
+    roles = pd.read_csv(folder / "donors.tsv", sep="\t").set_index("donor_id")["role"]
+    assert sorted(roles.index) == sorted(cells["donor_id"].unique())
+    test = (cells["donor_id"].map(roles) == "test").to_numpy()
     labels = pd.read_parquet(cohort / "author" / "labels.parquet")["label"]
     known = labels.notna().to_numpy()
     by_class = pd.read_csv(folder / "evaluation.tsv", sep="\t").set_index("label")
-    assert by_class["n"].to_dict() == labels[known & (roles == learn.TEST)].value_counts().to_dict()
+    assert by_class["n"].to_dict() == labels[known & test].value_counts().to_dict()
     assert "6 to learn from, 2 to calibrate, 2 to test" in model.about["donors"]
     assert by_class["f1"].min() > 0.7
     assert by_class["n_expected"].sum() == pytest.approx(by_class["n"].sum())
@@ -134,11 +137,81 @@ def test_the_same_seed_gives_the_same_model(train: Callable[..., Path]) -> None:
     assert (train(seed=2) / "model.npz").read_bytes() != first
 
 
+def test_every_donor_is_unseen_by_one_fold(train: Callable[..., Path], cohort: Path) -> None:
+    cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
+    control = cells["donor_id"] == "d9"
+    cells.assign(is_control=control).to_parquet(cohort / "cells" / "cells.parquet")
+    train(folds=3, cells_per_class=3000)
+    folders = [cohort / "models" / f"m.{k}" for k in (1, 2, 3)]
+    roles = pd.concat(
+        [pd.read_csv(f / "donors.tsv", sep="\t").set_index("donor_id")["role"].rename(f.name) for f in folders], axis=1
+    )
+    people = roles.drop("d9")
+    assert (people == "test").sum(axis=1).tolist() == [1] * 9
+    assert people.notna().all(axis=None)
+    assert (people == "calibrate").sum().gt(0).all()
+    # A control is nobody's teacher, and yet someone may label it.
+    assert roles.loc["d9"].dropna().to_dict() == {"m.1": "test"}
+    labels = pd.read_parquet(cohort / "author" / "labels.parquet")["label"]
+    judged = cells[labels.notna() & ~control]
+    tables = [pd.read_csv(f / "evaluation_by_site.tsv", sep="\t") for f in folders]
+    assert sum(t["n"].sum() for t in tables) == len(judged)
+    by_site = pd.concat(tables).groupby(["site", "label"])["n"].sum()
+    expected = pd.crosstab(judged["site"], labels[judged.index]).stack()
+    assert by_site.to_dict() == expected.to_dict()
+    assert load_model(folders[1]).name == "m.2"
+
+
+def test_a_fold_learns_nothing_from_its_test_donors(
+    train: Callable[..., Path], cohort: Path, truth: dict[str, Any]
+) -> None:
+    """Scrambling the labels of a fold's test donors leaves its model, its genes included, as it is."""
+    train(folds=2, cells_per_class=3000)
+    folders = [cohort / "models" / f"m.{k}" for k in (1, 2)]
+    before = [(f / "model.npz").read_bytes() for f in folders]
+    roles = pd.read_csv(folders[0] / "donors.tsv", sep="\t").set_index("donor_id")["role"]
+    unseen = pd.Series(truth["donor"]).map(roles) == "test"
+    path = cohort / "author" / "labels.parquet"
+    labels = pd.read_parquet(path)
+    scrambled = labels.loc[unseen, ["cell_type", "label"]].sample(frac=1, random_state=0)
+    labels.loc[unseen, ["cell_type", "label"]] = scrambled.to_numpy()
+    labels.to_parquet(path)
+    train(folds=2, cells_per_class=3000)
+    after = [(f / "model.npz").read_bytes() for f in folders]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+def test_a_class_without_a_donor_to_learn_from_is_left_out_and_said(
+    train: Callable[..., Path], cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
+    path = cohort / "author" / "labels.parquet"
+    labels = pd.read_parquet(path)
+    labels.loc[(cells["donor_id"] == "d3") & (labels["label"] == "B"), ["label", "cell_type"]] = "rare"
+    labels.to_parquet(path)
+    train(folds=2)
+    folders = [cohort / "models" / f"m.{k}" for k in (1, 2)]
+    seen = [set(load_model(f).classes.tolist()) for f in folders]
+    assert sorted(map(len, seen)) in ([3, 3], [3, 4])
+    k = next(k for k, f in enumerate(folders) if "rare" not in seen[k] and "d3\ttest" in (f / "donors.tsv").read_text())
+    assert f"model 'm.{k + 1}' will not know rare" in capsys.readouterr().err
+    table = pd.read_csv(folders[k] / "evaluation.tsv", sep="\t").set_index("label")
+    assert table.loc["rare", "n"] > 0
+    assert table.loc["rare", "recall"] == 0
+    assert "rare" not in (folders[k] / "labels.tsv").read_text()
+
+
 def test_too_few_donors_are_refused(train: Callable[..., Path], cohort: Path) -> None:
     cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
-    cells.assign(donor_id="d1").to_parquet(cohort / "cells" / "cells.parquet")
-    with pytest.raises(AidaError, match="1 donors and 3 classes"):
+    few = cells.assign(donor_id=np.where(cells["donor_id"] < "d5", "d1", "d2"))
+    few.to_parquet(cohort / "cells" / "cells.parquet")
+    with pytest.raises(AidaError, match=r"2 donors \(controls aside\) and 3 classes, for 1 fold"):
         train()
+    few.loc[few["donor_id"] == "d1", "donor_id"] = few["cell_id"].str[-1].map(lambda c: "d1" if c < "5" else "d3")
+    few.to_parquet(cohort / "cells" / "cells.parquet")
+    with pytest.raises(AidaError, match=r"3 donors .* for 2 fold"):
+        train(folds=2)
     assert not (cohort / "models").exists()
 
 
@@ -146,13 +219,15 @@ def test_chosen_genes_are_the_markers(cohort: Path, truth: dict[str, Any]) -> No
     rows = np.arange(0, N_CELLS, 2)
     codes = pd.factorize(truth["label"], sort=True)[0][rows]
     with open_counts(cohort / "data.h5ad") as counts:
-        genes = choose_genes(counts, rows, codes, 8)
+        genes, shuffled = choose_genes(counts, rows, np.array([codes, codes[::-1]]), 3, 8)
         expression = gather_expression(counts, rows, genes)
     markers = {30 + 10 * k + i for k in range(3) for i in range(8)}
     # Chance would find five of them; those of faint genes may lose to it.
     assert len(markers & set(genes.tolist())) >= 16
     logged = np.log1p(1e4 * truth["counts"] / truth["counts"].sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(expression.toarray(), logged[rows][:, genes])
+    np.testing.assert_allclose(expression.toarray(), logged[rows][:, genes], rtol=1e-6)
+    # Each fold has its own labels, and chooses by them.
+    assert len(markers & set(shuffled.tolist())) < 12
 
 
 def test_selection_takes_the_largest_standardised_differences() -> None:
@@ -172,29 +247,69 @@ def test_selection_takes_the_largest_standardised_differences() -> None:
     assert 4 in expected
 
 
-def test_donors_are_not_shared_between_roles() -> None:
-    donors = np.random.default_rng(0).integers(0, 20, 1000)
-    roles = learn.split_donors(donors, 20, np.random.default_rng(1))
-    table = pd.crosstab(donors, roles) > 0
-    assert (table.sum(axis=1) == 1).all()
-    assert table.sum().tolist() == [12, 4, 4]
-    assert set(learn.split_donors(np.arange(3), 3, np.random.default_rng(0))) == {0, 1, 2}
+@pytest.mark.parametrize("n_folds", [1, 2, 3, 5])
+def test_every_stratum_has_its_share_of_every_role(n_folds: int) -> None:
+    strata = np.random.default_rng(0).choice(3, 200, p=[0.6, 0.3, 0.1])
+    roles = learn.split_donors(strata, n_folds, np.random.default_rng(1))
+    shares = {1: (0.6, 0.2, 0.2)}.get(n_folds, (0.8 * (1 - 1 / n_folds), 0.2 * (1 - 1 / n_folds), 1 / n_folds))
+    for role in roles:
+        for which, share in enumerate(shares):
+            expected = np.bincount(strata) * share
+            assert (np.abs(np.bincount(strata[role == which], minlength=3) - expected) < 2).all()
+    if n_folds > 1:
+        assert ((roles == learn.TEST).sum(axis=0) == 1).all()
+    other = learn.split_donors(strata, n_folds, np.random.default_rng(2))
+    assert (other != roles).any()
+
+
+@pytest.mark.parametrize(("n_donors", "n_folds"), [(3, 1), (4, 2), (3, 3), (5, 2)])
+def test_the_fewest_donors_fill_every_role(n_donors: int, n_folds: int) -> None:
+    for role in learn.split_donors(np.arange(n_donors), n_folds, np.random.default_rng(0)):
+        assert set(role) == {learn.LEARN, learn.CALIBRATE, learn.TEST}
+
+
+def test_drawn_cells_serve_all_folds() -> None:
+    rng = np.random.default_rng(0)
+    donor, labels = rng.integers(0, 40, 20_000), rng.choice(4, 20_000, p=[0.7, 0.2, 0.09, 0.01])
+    labels[:50] = -1
+    roles = learn.split_donors(np.zeros(40, dtype=int), 4, rng)[:, donor]
+    roles[:, donor == 7] = learn.UNUSED
+    rows, in_pool, in_natural = learn.draw_cells(labels, roles, 300, rng)
+    assert (np.diff(rows) > 0).all()
+    assert (labels[rows] >= 0).all()
+    assert 7 not in donor[rows]
+    assert in_natural.sum() == 4 * 300
+    for role in roles:
+        drawn = np.bincount(labels[rows][(role[rows] == learn.LEARN) & in_pool], minlength=4)
+        there = np.bincount(labels[(role == learn.LEARN) & (labels >= 0)], minlength=4)
+        assert drawn[:3] == pytest.approx(300, rel=0.15)
+        assert drawn[3] == there[3]
+    share = np.bincount(labels[rows][in_natural], minlength=4) / in_natural.sum()
+    assert share == pytest.approx([0.7, 0.2, 0.09, 0.01], abs=0.04)
 
 
 def test_weights_restore_the_composition() -> None:
+    drawn, sizes = np.repeat([0, 1, 2], [100, 100, 9]), np.array([7000, 2000, 9])
+    weights = learn.class_weights(drawn, sizes)
+    np.testing.assert_allclose(np.bincount(drawn, weights) / weights.sum(), sizes / sizes.sum())
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_the_fit_is_the_weighted_penalised_optimum() -> None:
+    """At the optimum the gradient of the stated criterion vanishes, whatever found it."""
     rng = np.random.default_rng(0)
-    labels = rng.choice(4, 10_000, p=[0.7, 0.2, 0.09, 0.01])
-    labels[:50] = -1
-    roles = rng.choice(3, 10_000).astype(np.int8)
-    rows, weights = learn.draw_cells(labels, roles, 100, rng)
-    assert (np.diff(rows) > 0).all()
-    assert (labels[rows] >= 0).all()
-    learning = roles[rows] == learn.TRAIN
-    assert np.bincount(labels[rows][learning]).max() == 100
-    share = np.bincount(labels[rows][learning], weights[learning]) / weights[learning].sum()
-    expected = np.bincount(labels[(roles == learn.TRAIN) & (labels >= 0)])
-    np.testing.assert_allclose(share, expected / expected.sum())
-    assert weights[learning].mean() == pytest.approx(1)
+    x = sp.csr_matrix(rng.gamma(1, 1, (600, 5)) * (rng.random((600, 5)) < 0.5))
+    y, weights = rng.integers(0, 3, 600), rng.gamma(2, 0.5, 600)
+    coef, intercept, mean, scale = learn.fit(x, y, weights, 2.0, 0.01)
+    np.testing.assert_allclose(mean, x.toarray().mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(scale, x.toarray().std(axis=0), rtol=1e-5)
+    z = np.minimum((x.toarray() - mean) / scale, 2.0)
+    scores = z @ coef.T + intercept
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    residual = weights[:, None] * (p - np.eye(3)[y])
+    gradient = residual.T @ z / weights.sum() + 0.01 * len(y) / weights.sum() * coef
+    assert np.abs(gradient).max() < 2e-3
+    assert np.abs(residual.sum(axis=0) / weights.sum()).max() < 2e-3
 
 
 def test_the_temperature_undoes_overconfidence() -> None:

@@ -9,49 +9,60 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-#: What a donor's cells are for; all cells of a donor share it.
-TRAIN, CALIBRATE, TEST = 0, 1, 2
-_SHARES = (0.6, 0.2, 0.2)
+#: What a donor is for in a fold; all cells of a donor share it. `UNUSED` donors are neither learnt from nor tested.
+LEARN, CALIBRATE, TEST, UNUSED = 0, 1, 2, -1
+ROLES = ("learn", "calibrate", "test")
+#: Without folds one donor in five is for testing; of those left over, every so many is for calibration.
+_TEST_EVERY, _CALIBRATE_EVERY, _CALIBRATE_EVERY_WITHOUT_FOLDS = 5, 5, 4
 
 
-def split_donors(donors: NDArray[np.integer], n_donors: int, rng: np.random.Generator) -> NDArray[np.int8]:
-    """Give every donor to training, calibration or testing, 3 : 1 : 1, each getting one at least.
+def split_donors(strata: NDArray[np.integer], n_folds: int, rng: np.random.Generator) -> NDArray[np.int8]:
+    """Say for every fold which donors to learn from, to calibrate on and to test on.
+
+    Donors are put in random order within their strata, and roles are dealt out along that order, so that every
+    stratum has its share of each.
 
     Parameters
     ----------
-    donors
-        Donor of each cell, array of shape (n_cells,), values in [0, n_donors).
-    n_donors
-        Number of donors, at least 3.
+    strata
+        Stratum (site) of each donor, array of shape (n_donors,).
+    n_folds
+        Number of folds: every donor is tested on in exactly one, and calibration takes a fifth of the others. One
+        fold tests on a fifth of the donors, and calibrates on another fifth.
     rng
         Source of the random order.
 
     Returns
     -------
-    `TRAIN`, `CALIBRATE` or `TEST` of each cell, array of shape (n_cells,).
+    `LEARN`, `CALIBRATE` or `TEST`, array of shape (n_folds, n_donors). Each is there in every fold, given three
+    donors for one fold, else as many donors as folds and two beyond those of the largest fold.
     """
-    n_each = max(1, round(_SHARES[CALIBRATE] * n_donors))
-    role = np.full(n_donors, TRAIN, dtype=np.int8)
-    order = rng.permutation(n_donors)
-    role[order[:n_each]] = CALIBRATE
-    role[order[n_each : 2 * n_each]] = TEST
-    return role[donors]
+    n_donors = len(strata)
+    order = np.lexsort([rng.permutation(n_donors), strata])
+    place = np.empty(n_donors, dtype=np.intp)
+    place[order] = np.arange(n_donors)
+    roles = np.full((n_folds, n_donors), LEARN, dtype=np.int8)
+    for k, role in enumerate(roles):
+        is_test = place % _TEST_EVERY == 0 if n_folds == 1 else place % n_folds == k
+        others = order[~is_test[order]]
+        role[others[:: _CALIBRATE_EVERY_WITHOUT_FOLDS if n_folds == 1 else _CALIBRATE_EVERY]] = CALIBRATE
+        role[is_test] = TEST
+    return roles
 
 
 def draw_cells(
     labels: NDArray[np.integer], roles: NDArray[np.int8], per_class: int, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Draw the cells to learn from: of every class at most so many for training, the rest as they come.
+) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Draw the cells that all folds work with, so that one reading of the counts serves them all.
 
     Parameters
     ----------
     labels
         Class of each cell, array of shape (n_cells,); -1 is never drawn.
     roles
-        See `split_donors`.
+        Role of each cell's donor in each fold, array of shape (n_folds, n_cells); see `split_donors`.
     per_class
-        Most cells of a class for training; as many cells in all, times half the number of classes, are drawn at
-        random for calibration and for testing, so that these have the natural composition.
+        About how many cells of a class each fold may learn from.
     rng
         Source of the draw.
 
@@ -59,26 +70,48 @@ def draw_cells(
     -------
     rows
         The drawn cells, ascending.
-    weights
-        How many cells of the training donors each stands for, mean 1 over the training cells; 1 for the others.
+    in_pool
+        Which of them may be learnt from: of a class at most so many that a fold's donors hold about `per_class`.
+    in_natural
+        Which of them are for calibration and testing: drawn at random, so of the natural composition, as many as
+        `per_class` times the number of classes.
     """
-    drawn, weights = [], []
     n_classes = int(labels.max()) + 1
+    known = labels >= 0
+    learns = roles == LEARN
+    learnable = learns.any(axis=0)
+    # A fold's donors hold this share of the pool.
+    share = learns[:, learnable].mean()
+    pool, natural = np.zeros((2, len(labels)), dtype=bool)
     for k in range(n_classes):
-        mine = np.flatnonzero((labels == k) & (roles == TRAIN))
-        taken = mine if len(mine) <= per_class else rng.choice(mine, per_class, replace=False)
-        drawn.append(taken)
-        weights.append(np.full(len(taken), len(mine) / max(len(taken), 1)))
-    scale = np.concatenate(weights).mean() if weights else 1.0
-    weights = [w / scale for w in weights]
-    for role in (CALIBRATE, TEST):
-        mine = np.flatnonzero((labels >= 0) & (roles == role))
-        most = max(per_class, per_class * n_classes // 2)
-        drawn.append(mine if len(mine) <= most else rng.choice(mine, most, replace=False))
-        weights.append(np.ones(len(drawn[-1])))
-    rows = np.concatenate(drawn)
-    order = np.argsort(rows)
-    return rows[order], np.concatenate(weights)[order]
+        pool[_some(np.flatnonzero((labels == k) & learnable), int(np.ceil(per_class / share)), rng)] = True
+    held = known & ((roles == CALIBRATE) | (roles == TEST)).any(axis=0)
+    natural[_some(np.flatnonzero(held), per_class * n_classes, rng)] = True
+    rows = np.flatnonzero(pool | natural)
+    return rows, pool[rows], natural[rows]
+
+
+def _some(cells: NDArray[np.intp], most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    return cells if len(cells) <= most else rng.choice(cells, most, replace=False)
+
+
+def class_weights(drawn: NDArray[np.integer], sizes: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Weigh drawn cells so that classes count as they do among all cells.
+
+    Parameters
+    ----------
+    drawn
+        Class of each drawn cell, array of shape (n_drawn,).
+    sizes
+        Cells of each class there are, array of shape (n_classes,).
+
+    Returns
+    -------
+    How many cells each drawn one stands for, in units of their mean; array of shape (n_drawn,).
+    """
+    each = sizes / np.maximum(np.bincount(drawn, minlength=len(sizes)), 1)
+    weights = each[drawn]
+    return np.asarray(weights / weights.mean())
 
 
 def select_genes(
@@ -113,10 +146,32 @@ def select_genes(
     return np.array(sorted(named), dtype=np.intp)
 
 
+def standardise(
+    expression: sp.csr_matrix, mean: NDArray[np.float32], scale: NDArray[np.float32], clip: float
+) -> NDArray[np.float32]:
+    """Centre expression, divide it by its standard deviation and cut it off above.
+
+    Dense and of single precision: matrix products are then many times faster than sparse ones of counts.
+
+    Parameters
+    ----------
+    expression
+        log1p expression, shape (n_cells, n_genes).
+    mean, scale
+        Arrays of shape (n_genes,).
+    clip
+        Cut-off in standard deviations.
+    """
+    dense = expression.toarray().astype(np.float32, copy=False)
+    dense -= mean
+    dense /= scale
+    return np.minimum(dense, np.float32(clip), out=dense)
+
+
 def fit(
     expression: sp.csr_matrix, labels: NDArray[np.integer], weights: NDArray[np.float64], clip: float, penalty: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Fit a multinomial logistic regression on expression divided by its standard deviation and cut off.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]:
+    """Fit a multinomial logistic regression on standardised expression.
 
     Parameters
     ----------
@@ -133,22 +188,22 @@ def fit(
 
     Returns
     -------
-    Weights of shape (n_classes, n_genes), intercepts of shape (n_classes,), standard deviations of shape (n_genes,).
+    Weights of shape (n_classes, n_genes), intercepts of shape (n_classes,), means and standard deviations of shape
+    (n_genes,).
     """
     from sklearn.linear_model import LogisticRegression
 
-    mean = np.asarray(expression.mean(axis=0)).ravel()
-    variance = np.asarray(expression.multiply(expression).mean(axis=0)).ravel() - mean**2
+    mean = np.asarray(expression.mean(axis=0, dtype=np.float64)).ravel()
+    variance = np.asarray(expression.power(2).mean(axis=0, dtype=np.float64)).ravel() - mean**2
     scale = np.sqrt(np.maximum(variance, 0))
     scale[scale == 0] = 1.0
-    standard = expression.multiply(1 / scale).tocsr()
-    standard.data = np.minimum(standard.data, clip)
+    mean32, scale32 = mean.astype(np.float32), scale.astype(np.float32)
     classifier = LogisticRegression(C=1 / (penalty * len(labels)), max_iter=500, tol=1e-3)
-    classifier.fit(standard, labels, sample_weight=weights)
-    coef, intercept = classifier.coef_, classifier.intercept_
+    classifier.fit(standardise(expression, mean32, scale32, clip), labels, sample_weight=weights.astype(np.float32))
+    coef, intercept = (part.astype(np.float64) for part in (classifier.coef_, classifier.intercept_))
     if len(coef) == 1:
         coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
-    return coef, intercept, scale
+    return coef, intercept, mean32, scale32
 
 
 def fit_temperature(scores: NDArray[np.float64], labels: NDArray[np.integer]) -> float:

@@ -1,17 +1,23 @@
-"""Training a model on a labelled cohort, so that its labels can be carried to another."""
+"""Training models on a labelled cohort, so that its labels can be carried to another, or checked against their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from aida_tools.annotate import learn
+from aida_tools.annotate.expression import TARGET, choose_genes, gather_expression
+from aida_tools.annotate.folds import DONORS, ROLE, fold_names
 from aida_tools.annotate.labels import COLUMNS
 from aida_tools.annotate.models import check_name
 from aida_tools.annotate.run import LABELS, SETS
@@ -19,76 +25,15 @@ from aida_tools.cohort.source import SOURCE, counts_file
 from aida_tools.config import load_cohort
 from aida_tools.errors import AidaError
 from aida_tools.files import staged
-from aida_tools.scan import kernels
-from aida_tools.scan.blocks import Block, Counts
 from aida_tools.scan.model import LABEL_MAP, LinearModel, probabilities, save_model
 from aida_tools.scan.stores import open_counts
 from aida_tools.tables import read_cells, read_denominators, write_tsv
 
-_CLIP, _TARGET = 10.0, 1e4
-_BLOCK = 2048
-
-
-def _blocks(counts: Counts, rows: NDArray[np.intp], step: str) -> Iterator[tuple[Block, NDArray[np.intp]]]:
-    """Give the blocks that hold any of these cells, with the places of the cells in `rows`."""
-    with tqdm(total=counts.shape[0], unit=" cells", desc=step, delay=2, disable=None) as bar:
-        for start in range(0, counts.shape[0], _BLOCK):
-            stop = min(start + _BLOCK, counts.shape[0])
-            first, last = np.searchsorted(rows, [start, stop])
-            if last > first:
-                yield counts.read(start, stop), np.arange(first, last)
-            bar.update(stop - start)
-
-
-def _total(block: Block, n_genes: int) -> NDArray[np.int64]:
-    total: NDArray[np.int64] = kernels.quality(block.indptr, block.indices, block.data, np.zeros(n_genes, dtype=bool))[
-        0
-    ]
-    return total
-
-
-def gather_expression(counts: Counts, rows: NDArray[np.intp], genes: NDArray[np.intp]) -> sp.csr_matrix:
-    """Read log1p(counts per 10,000) of some cells and genes.
-
-    Parameters
-    ----------
-    counts
-        The matrix.
-    rows
-        The cells, ascending.
-    genes
-        The genes, ascending.
-
-    Returns
-    -------
-    CSR matrix of shape (n_cells, n_genes), float64.
-    """
-    parts = []
-    for block, places in _blocks(counts, rows, "read expression"):
-        total = np.maximum(_total(block, counts.shape[1]), 1)
-        matrix = sp.csr_matrix((block.data, block.indices, block.indptr), shape=(len(block), counts.shape[1]))
-        local = rows[places] - block.start
-        part = matrix[local][:, genes].astype(np.float64)
-        part.data = np.log1p(part.data * np.repeat(_TARGET / total[local], np.diff(part.indptr)))
-        parts.append(part)
-    return sp.vstack(parts, format="csr")
-
-
-def choose_genes(
-    counts: Counts, rows: NDArray[np.intp], labels: NDArray[np.integer], per_class: int
-) -> NDArray[np.intp]:
-    """Choose genes by what they are worth among these cells; see `learn.select_genes`."""
-    n_classes = int(labels.max()) + 1
-    sums, squares = np.zeros((2, n_classes, counts.shape[1]))
-    for block, places in _blocks(counts, rows, "choose genes"):
-        label = np.full(len(block), -1)
-        label[rows[places] - block.start] = labels[places]
-        total = _total(block, counts.shape[1])
-        kernels.add_moments(block.indptr, block.indices, block.data, total, label, _TARGET, sums, squares)
-    # Of genes that share a name a model uses the first, so the others cannot be chosen.
-    repeated = pd.Series(counts.genes.ids).duplicated().to_numpy()
-    sums[:, repeated] = squares[:, repeated] = 0
-    return learn.select_genes(sums, squares, np.bincount(labels, minlength=n_classes), per_class)
+_CLIP = 10.0
+#: Cells scored at a time.
+_BLOCK = 4096
+#: Folds fitted at a time: each holds its cells as a dense array.
+_AT_ONCE = 2
 
 
 def _label_map(labels: pd.DataFrame, sets: pd.DataFrame, cell_type_id: pd.Series, column: str) -> pd.DataFrame:
@@ -108,6 +53,158 @@ def _label_map(labels: pd.DataFrame, sets: pd.DataFrame, cell_type_id: pd.Series
     return pd.DataFrame(rows, columns=[*COLUMNS, "treg"])
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """The labelled cells of a cohort.
+
+    Attributes
+    ----------
+    label
+        Class of each cell, array of shape (n_cells,); -1 for none.
+    classes
+        Names of the classes.
+    donor
+        Donor of each cell, array of shape (n_cells,).
+    donors
+        Names of the donors.
+    site
+        Name of the site of each cell, array of shape (n_cells,).
+    is_control
+        Whether a donor is a control, array of shape (n_donors,).
+    """
+
+    label: NDArray[np.intp]
+    classes: NDArray[np.str_]
+    donor: NDArray[np.intp]
+    donors: NDArray[np.object_]
+    site: NDArray[np.object_]
+    is_control: NDArray[np.bool_]
+
+    def split(self, n_folds: int, rng: np.random.Generator, source: Path | str) -> NDArray[np.int8]:
+        """Give every donor its role in every fold, array of shape (n_folds, n_donors).
+
+        Controls are one person in batch after batch: nothing is learnt from them, nor judged by them.
+
+        Raises
+        ------
+        AidaError
+            If there are too few donors for so many folds.
+        """
+        people = np.flatnonzero(~self.is_control)
+        largest = 1 if n_folds == 1 else -(-len(people) // n_folds)
+        if len(people) < max(n_folds, largest + 2) or len(self.classes) < 2:
+            msg = (
+                f"{source}: {len(people)} donors (controls aside) and {len(self.classes)} classes, for {n_folds} "
+                "fold(s). A model needs two classes, and in every fold a donor to learn from, one to calibrate on and "
+                "one to be tested on."
+            )
+            raise AidaError(msg)
+        first = np.unique(self.donor, return_index=True)[1]
+        strata = pd.factorize(self.site[first], sort=True)[0]
+        roles = np.full((n_folds, len(self.donors)), learn.UNUSED, dtype=np.int8)
+        roles[:, people] = learn.split_donors(strata[people], n_folds, rng)
+        return roles
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one fold has to work with: the drawn cells and its own genes.
+
+    Attributes
+    ----------
+    expression
+        log1p expression of all drawn cells, shape (n_drawn, n_genes).
+    label
+        Class of each drawn cell, array of shape (n_drawn,).
+    learn, calibrate, test
+        Which drawn cells are for what, arrays of shape (n_drawn,).
+    sizes
+        Cells of each class among all those of the donors to learn from, array of shape (n_classes,).
+    """
+
+    expression: sp.csr_matrix
+    label: NDArray[np.intp]
+    learn: NDArray[np.bool_]
+    calibrate: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+    sizes: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted fold: its classes (of all), the parameters of `LinearModel`, and the scores of its test cells."""
+
+    present: NDArray[np.intp]
+    parameters: dict[str, Any]
+    scores: NDArray[np.float64]
+
+
+def fit_fold(fold: Fold, penalty: float) -> Fitted:
+    """Fit and calibrate the model of one fold, and score its test cells.
+
+    Classes no donor to learn from has are left out.
+    """
+    present = np.flatnonzero(np.bincount(fold.label[fold.learn], minlength=len(fold.sizes)))
+    place = np.full(len(fold.sizes), -1)
+    place[present] = np.arange(len(present))
+    y = place[fold.label]
+    weights = learn.class_weights(fold.label[fold.learn], fold.sizes)
+    coef, intercept, mean, scale = learn.fit(fold.expression[fold.learn], y[fold.learn], weights, _CLIP, penalty)
+
+    def score(which: NDArray[np.bool_]) -> NDArray[np.float64]:
+        rows = np.flatnonzero(which)
+        parts = [
+            learn.standardise(fold.expression[rows[i : i + _BLOCK]], mean, scale, _CLIP) @ coef.T
+            for i in range(0, len(rows), _BLOCK)
+        ]
+        return np.vstack(parts) + intercept if parts else np.empty((0, len(present)))
+
+    known = fold.calibrate & (y >= 0)
+    temperature = learn.fit_temperature(score(known), y[known])
+    parameters = {
+        "coef": coef, "intercept": intercept, "mean": mean.astype(np.float64), "scale": scale.astype(np.float64),
+        "clip": _CLIP, "target": TARGET, "link": "softmax", "temperature": temperature,
+    }  # fmt: skip
+    return Fitted(present, parameters, score(fold.test))
+
+
+def evaluation(
+    model: LinearModel, fitted: Fitted, truth: NDArray[np.intp], sites: NDArray[np.object_], classes: list[str]
+) -> dict[str, pd.DataFrame]:
+    """Judge a model by its test cells: tables `evaluation`, `reliability` and `evaluation_by_site`."""
+    probability = np.zeros((len(truth), len(classes)))
+    probability[:, fitted.present] = probabilities(model, fitted.scores)
+    by_class, reliability = learn.evaluate(truth, probability, classes)
+    by_site = []
+    for site in sorted(set(sites)):
+        here = sites == site
+        table, _ = learn.evaluate(truth[here], probability[here], classes)
+        by_site.append(table.assign(site=site)[["site", *table.columns]])
+    return {"evaluation": by_class, "reliability": reliability, "evaluation_by_site": pd.concat(by_site)}
+
+
+def read_labelled(cells_path: Path, labels_path: Path, label: str) -> tuple[Labelled, pd.DataFrame]:
+    """Read the cells of a cohort with their labels, and what each label is counted as.
+
+    Raises
+    ------
+    AidaError
+        If the labels are of other cells.
+    """
+    cells = read_cells(cells_path, columns=["cell_id", "donor_id", "site", "is_control", "cell_type_id"])
+    labels = read_cells(labels_path / LABELS, columns=["cell_id", "cell_type", "label"])
+    if len(labels) != len(cells) or not (labels["cell_id"].to_numpy() == cells["cell_id"].to_numpy()).all():
+        msg = f"{labels_path / LABELS}: its cells are not those of {cells_path}. Run `aida-tools annotate` again."
+        raise AidaError(msg)
+    codes, classes = pd.factorize(labels[label], sort=True)
+    donor, donors = pd.factorize(cells["donor_id"])
+    is_control = cells["is_control"].groupby(donor).any().to_numpy(bool)
+    site = cells["site"].astype(object).fillna("unknown").to_numpy(object)
+    names = np.array([str(c) for c in classes])
+    label_map = _label_map(labels, read_denominators(labels_path / SETS), cells["cell_type_id"], label)
+    return Labelled(codes, names, donor, np.asarray(donors, dtype=object), site, is_control), label_map
+
+
 def train_model(
     cohort_path: Path,
     fetched: Path,
@@ -116,10 +213,11 @@ def train_model(
     out: Path,
     *,
     name: str,
+    folds: int = 1,
     label: str = "cell_type",
     genes_per_class: int = 100,
     cells_per_class: int = 2000,
-    penalty: float = 1e-4,
+    penalty: float = 3e-4,
     seed: int = 1,
 ) -> None:
     """Train a model on the labels of a cohort; test and calibrate it on donors it has not seen.
@@ -136,12 +234,16 @@ def train_model(
         Folder of models; the model becomes a folder in it.
     name
         Its name as an annotator.
+    folds
+        Above 1, so many models `NAME.1`, `NAME.2` ... are trained. Every donor is a test donor of one, so that
+        `annotate --annotator NAME` can label every cell by a model that has not seen its donor.
     label
         `cell_type`, the counted types, or `label`, as the annotator gave them.
     genes_per_class
         Genes each class may name as features.
     cells_per_class
-        Most cells of a class to learn from: bounds memory and time, whatever the size of the cohort.
+        About how many cells of a class each model learns from, at most: bounds memory and time, whatever the size of
+        the cohort.
     penalty
         Strength of the L2 penalty.
     seed
@@ -150,69 +252,91 @@ def train_model(
     Raises
     ------
     AidaError
-        If there are fewer than three donors, fewer than two classes, or a class is in no training donor.
+        If there are too few donors or classes.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     check_name(name)
+    cohort = load_cohort(cohort_path)
     cells_path = cells_path / "cells.parquet" if cells_path.is_dir() else cells_path
-    cells = read_cells(cells_path, columns=["cell_id", "donor_id", "cell_type_id"])
-    labels = read_cells(labels_path / LABELS, columns=["cell_id", "cell_type", "label"])
-    if len(labels) != len(cells) or not (labels["cell_id"].to_numpy() == cells["cell_id"].to_numpy()).all():
-        msg = f"{labels_path / LABELS}: its cells are not those of {cells_path}. Run `aida-tools annotate` again."
-        raise AidaError(msg)
-    codes, classes = pd.factorize(labels[label], sort=True)
-    donors, donor_names = pd.factorize(cells["donor_id"])
-    if len(donor_names) < 3 or len(classes) < 2:
-        msg = (
-            f"{cells_path}: {len(donor_names)} donors and {len(classes)} classes. A model needs two classes, and three "
-            "donors: to learn from, to calibrate on and to be tested on."
-        )
-        raise AidaError(msg)
+    cells, label_map = read_labelled(cells_path, labels_path, label)
     rng = np.random.default_rng(seed)
-    roles = learn.split_donors(donors, len(donor_names), rng)
-    missing = sorted(set(range(len(classes))) - set(codes[roles == learn.TRAIN]))
-    if missing:
-        msg = (
-            f"{labels_path / LABELS}: no donor to learn from has a cell '{classes[missing[0]]}'. "
-            "Another --seed splits the donors in another way; or leave the class out."
-        )
-        raise AidaError(msg)
-    rows, weights = learn.draw_cells(codes, roles, cells_per_class, rng)
-    y, role = codes[rows], roles[rows]
-    learning = role == learn.TRAIN
-    label_map = _label_map(labels, read_denominators(labels_path / SETS), cells["cell_type_id"], label)
+    roles = cells.split(folds, rng, cells_path)
+    names = fold_names(name, folds)
+    rows, in_pool, in_natural = learn.draw_cells(cells.label, roles[:, cells.donor], cells_per_class, rng)
+    y, role = cells.label[rows], roles[:, cells.donor[rows]]
+    learning = (role == learn.LEARN) & in_pool
+    sizes = [
+        np.bincount(cells.label[(r[cells.donor] == learn.LEARN) & (cells.label >= 0)], minlength=len(cells.classes))
+        for r in roles
+    ]
+    _say_left_out(names, sizes, cells.classes)
     source = counts_file(fetched)
-    with open_counts(source.path, source.format, load_cohort(cohort_path).counts_layer) as counts:
-        genes = choose_genes(counts, rows[learning], y[learning], genes_per_class)
-        expression = gather_expression(counts, rows, genes)
-        ids, symbols = (names[genes].astype(str) for names in (counts.genes.ids, counts.genes.symbols))
-    coef, intercept, scale = learn.fit(expression[learning], y[learning], weights[learning], _CLIP, penalty)
-    standard = expression.multiply(1 / scale).tocsr()
-    standard.data = np.minimum(standard.data, _CLIP)
-    scores = standard @ coef.T + intercept
-    held = {role_name: role == which for role_name, which in (("calibrate", learn.CALIBRATE), ("test", learn.TEST))}
-    temperature = learn.fit_temperature(scores[held["calibrate"]], y[held["calibrate"]])
-    n_donors = {k: len(np.unique(donors[roles == k])) for k in (learn.TRAIN, learn.CALIBRATE, learn.TEST)}
-    about = {
-        "origin": f"trained by aida-tools on cohort '{load_cohort(cohort_path).name}', annotator '{labels_path.name}'",
-        "licence": load_cohort(cohort_path).licence or "that of the cohort",
-        "citation": load_cohort(cohort_path).citation,
-        "donors": "{} to learn from, {} to calibrate, {} to test".format(*n_donors.values()),
-        "cells": f"{int(learning.sum())} to learn from, at most {cells_per_class} a class",
-        "seed": seed,
-    }
-    model = LinearModel(
-        name=name, genes=ids, symbols=symbols, classes=np.array([str(c) for c in classes]), coef=coef,
-        intercept=intercept, mean=np.zeros(len(genes)), scale=scale, clip=_CLIP, target=_TARGET, link="softmax",
-        temperature=temperature, about=about,
-    )  # fmt: skip
-    test = held["test"]
-    by_class, reliability = learn.evaluate(y[test], probabilities(model, scores[test]), model.classes.tolist())
+    with open_counts(source.path, source.format, cohort.counts_layer) as counts:
+        genes = choose_genes(counts, rows, np.where(learning, y, -1), len(cells.classes), genes_per_class)
+        every = np.unique(np.concatenate(genes))
+        expression = gather_expression(counts, rows, every)
+        ids, symbols = (known.astype(str) for known in (counts.genes.ids, counts.genes.symbols))
+
+    def fit(k: int) -> Fitted:
+        calibrate, test = ((role[k] == which) & in_natural for which in (learn.CALIBRATE, learn.TEST))
+        mine = expression[:, np.searchsorted(every, genes[k])]
+        return fit_fold(Fold(mine, y, learning[k], calibrate, test, sizes[k]), penalty)
+
+    # Threads of the matrix products would fight those of the folds, and cost more than they bring.
+    with threadpool_limits(1), ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
+        fitted = list(pool.map(fit, range(folds)))
     inputs = [cohort_path, fetched / SOURCE, cells_path, labels_path / LABELS, labels_path / SETS]
     config = {
-        "label": label, "genes_per_class": genes_per_class, "cells_per_class": cells_per_class, "penalty": penalty,
+        "folds": folds, "label": label, "genes_per_class": genes_per_class, "cells_per_class": cells_per_class,
+        "penalty": penalty,
     }  # fmt: skip
-    with staged(out / name, step="model train", inputs=inputs, config=config, seed=seed) as staging:
-        save_model(model, staging)
-        write_tsv(label_map, staging / LABEL_MAP)
-        write_tsv(by_class, staging / "evaluation.tsv")
-        write_tsv(reliability, staging / "reliability.tsv")
+    for k, (model_name, one) in enumerate(zip(names, fitted, strict=True)):
+        n_donors = [int((roles[k] == which).sum()) for which in (learn.LEARN, learn.CALIBRATE, learn.TEST)]
+        about = {
+            "origin": f"trained by aida-tools on cohort '{cohort.name}', annotator '{labels_path.name}'",
+            "licence": cohort.licence or "that of the cohort",
+            "citation": cohort.citation,
+            "donors": "{} to learn from, {} to calibrate, {} to test".format(*n_donors),
+            "cells": f"{int(learning[k].sum())} to learn from, about {cells_per_class} a class at most",
+            "seed": seed,
+        }
+        model = LinearModel(
+            name=model_name, genes=ids[genes[k]], symbols=symbols[genes[k]], classes=cells.classes[one.present],
+            about=about, **one.parameters,
+        )  # fmt: skip
+        test = (role[k] == learn.TEST) & in_natural
+        tables = evaluation(model, one, y[test], cells.site[rows[test]], cells.classes.tolist())
+        with staged(out / model_name, step="model train", inputs=inputs, config=config, seed=seed) as staging:
+            save_model(model, staging)
+            write_tsv(label_map[label_map["label"].isin(model.classes)], staging / LABEL_MAP)
+            write_tsv(_donor_roles(cells, roles[k], k, folds), staging / DONORS)
+            for table_name, table in tables.items():
+                write_tsv(table, staging / f"{table_name}.tsv")
+
+
+def _say_left_out(names: Sequence[str], sizes: Sequence[NDArray[np.intp]], classes: NDArray[np.str_]) -> None:
+    """Name the classes a model cannot learn, for want of a donor."""
+    for model_name, size in zip(names, sizes, strict=True):
+        lacking = ", ".join(classes[size == 0])
+        if (size > 0).sum() < 2:
+            msg = (
+                f"model '{model_name}': its donors to learn from have only one class. Another --seed splits otherwise."
+            )
+            raise AidaError(msg)
+        if lacking:
+            click.echo(
+                f"aida-tools: warning: model '{model_name}' will not know {lacking}: no donor to learn from has such "
+                "a cell. Another --seed splits the donors otherwise.",
+                err=True,
+            )
+
+
+def _donor_roles(cells: Labelled, roles: NDArray[np.int8], k: int, folds: int) -> pd.DataFrame:
+    """Say which donors a model has seen; controls, whom none has seen, go round the folds as test donors."""
+    roles = roles.copy()
+    controls = np.flatnonzero(cells.is_control)
+    roles[controls[k::folds]] = learn.TEST
+    seen = np.flatnonzero(roles != learn.UNUSED)
+    named = np.array(learn.ROLES, dtype=object)[roles[seen]]
+    return pd.DataFrame({"donor_id": cells.donors[seen], ROLE: named})

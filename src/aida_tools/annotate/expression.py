@@ -1,0 +1,96 @@
+"""Reading what a model is learnt from: chosen genes of drawn cells, in as few passes as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from aida_tools.annotate import learn
+from aida_tools.scan import kernels
+from aida_tools.scan.blocks import Block, Counts
+
+#: Library size that cells are scaled to before log1p.
+TARGET = 1e4
+_BLOCK = 2048
+
+
+def _blocks(counts: Counts, rows: NDArray[np.intp], step: str) -> Iterator[tuple[Block, NDArray[np.intp]]]:
+    """Give the blocks that hold any of these cells, with the places of the cells in `rows`."""
+    with tqdm(total=counts.shape[0], unit=" cells", desc=step, delay=2, disable=None) as bar:
+        for start in range(0, counts.shape[0], _BLOCK):
+            stop = min(start + _BLOCK, counts.shape[0])
+            first, last = np.searchsorted(rows, [start, stop])
+            if last > first:
+                yield counts.read(start, stop), np.arange(first, last)
+            bar.update(stop - start)
+
+
+def _total(block: Block, n_genes: int) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = kernels.quality(block.indptr, block.indices, block.data, np.zeros(n_genes, dtype=bool))[
+        0
+    ]
+    return total
+
+
+def gather_expression(counts: Counts, rows: NDArray[np.intp], genes: NDArray[np.intp]) -> sp.csr_matrix:
+    """Read log1p(counts per 10,000) of some cells and genes.
+
+    Parameters
+    ----------
+    counts
+        The matrix.
+    rows
+        The cells, ascending.
+    genes
+        The genes, ascending.
+
+    Returns
+    -------
+    CSR matrix of shape (n_cells, n_genes), float32.
+    """
+    parts = []
+    for block, places in _blocks(counts, rows, "read expression"):
+        total = np.maximum(_total(block, counts.shape[1]), 1)
+        matrix = sp.csr_matrix((block.data, block.indices, block.indptr), shape=(len(block), counts.shape[1]))
+        local = rows[places] - block.start
+        part = matrix[local][:, genes].astype(np.float64)
+        part.data = np.log1p(part.data * np.repeat(TARGET / total[local], np.diff(part.indptr)))
+        parts.append(part.astype(np.float32))
+    return sp.vstack(parts, format="csr")
+
+
+def choose_genes(
+    counts: Counts, rows: NDArray[np.intp], labels: NDArray[np.integer], n_classes: int, per_class: int
+) -> list[NDArray[np.intp]]:
+    """Choose genes for every fold by what they are worth among the cells it learns from; see `learn.select_genes`.
+
+    Parameters
+    ----------
+    counts
+        The matrix.
+    rows
+        The cells, ascending.
+    labels
+        Class of each cell in each fold, array of shape (n_folds, n_cells); -1 where a fold may not look.
+    n_classes
+        Number of classes.
+    per_class
+        Genes each class may name.
+    """
+    sums, squares = np.zeros((2, len(labels), n_classes, counts.shape[1]))
+    for block, places in _blocks(counts, rows, "choose genes"):
+        total = _total(block, counts.shape[1])
+        for k, mine in enumerate(labels):
+            label = np.full(len(block), -1)
+            label[rows[places] - block.start] = mine[places]
+            kernels.add_moments(block.indptr, block.indices, block.data, total, label, TARGET, sums[k], squares[k])
+    # Of genes that share a name a model uses the first, so the others cannot be chosen.
+    repeated = pd.Series(counts.genes.ids).duplicated().to_numpy()
+    sums[:, :, repeated] = squares[:, :, repeated] = 0
+    sizes = [np.bincount(mine[mine >= 0], minlength=n_classes) for mine in labels]
+    return [learn.select_genes(*moments, per_class) for moments in zip(sums, squares, sizes, strict=True)]
