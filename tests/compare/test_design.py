@@ -30,7 +30,7 @@ def status_of(contrast: Contrast, text: str, samples: pd.DataFrame) -> tuple[str
     if contrast.refit:
         samples = dummy_samples(samples, *contrast.refit)
     design = design_of(text, samples)
-    return standing(contrast, design.vector(contrast), design, SiteModel(design, samples), samples)
+    return standing(contrast, design.vector(contrast), SiteModel(design, samples))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from aida_tools.compare.prepare import DESCRIBING, Denominator
-from aida_tools.compare.sites import describe_level
+from aida_tools.compare.sites import describe_level, names
 
 
 def shares_table(denominators: list[Denominator], samples: pd.DataFrame, used: set[str]) -> pd.DataFrame:
@@ -58,8 +58,8 @@ def design_table(samples: pd.DataFrame) -> pd.DataFrame:
         n_donors=("donor_id", "nunique"), n_samples=("sample_id", "size"), n_cells=("n_cells", "sum")
     )
     table = table.reset_index().astype({"n_cells": int})
-    words = {}
+    words, site, batch = {}, names(samples, "site"), names(samples, "batch")
     for population in table["population"].unique():
-        text = describe_level(population, (samples["population"] == population).to_numpy(), samples)
+        text = describe_level(population, (samples["population"] == population).to_numpy(), site, batch)
         words[population] = text if " = " in text or "no site" in text else None
     return table.assign(aliased_with=table["population"].map(words))

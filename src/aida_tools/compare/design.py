@@ -91,8 +91,24 @@ class Design:
     def rows_at(self, column: str, level: str) -> np.ndarray:
         """Return the design of the samples as if all were at one level of a column, shape (n, p), all columns."""
         if (column, level) not in self._cache:
-            self._cache[column, level] = self._rows(self._data.assign(**{column: level}))
+            self._cache[column, level] = self._rows_at(column, level)
         return self._cache[column, level]
+
+    def _rows_at(self, column: str, level: str) -> np.ndarray:
+        needed = {place: self._needs(term) for term, place in self._spec.term_slices.items()}
+        there = np.flatnonzero(self._data[column] == level)
+        if not len(there) or any(column in of and of != {column} for of in needed.values()):
+            return self._rows(self._data.assign(**{column: level}))
+        # A term of this column alone is the same in all samples of a level: no need to evaluate the formula again.
+        rows = self.full.copy()
+        for place, of in needed.items():
+            if of == {column}:
+                rows[:, place] = self.full[there[0], place]
+        return rows
+
+    def _needs(self, term: Any) -> set[str]:
+        """Return the columns of the samples that a term is made of."""
+        return {str(v) for v in self._spec.term_variables[term]} & set(self._data.columns)
 
     def _rows(self, data: pd.DataFrame) -> np.ndarray:
         return np.asarray(self._spec.get_model_matrix(data, context=TRANSFORMS), dtype=float)
@@ -140,15 +156,16 @@ class Design:
         on = (self._data[column] == level).to_numpy()
         ties = []
         for term, place in self._spec.term_slices.items():
-            needed = [str(v) for v in self._spec.term_variables[term] if v in self._data.columns]
+            needed = self._needs(term)
             if column in needed or len(needed) != 1:
                 continue
             columns = np.column_stack([np.ones(len(on)), self.full[:, place]])
             basis = np.linalg.svd(columns, full_matrices=False)
             span = basis.U[:, TOLERANCE * basis.S[0] < basis.S]
             if np.abs(on - span @ (span.T @ on)).max() < 1e-6:
-                values = self._data.loc[on, needed[0]].astype(str).unique()
-                ties.append(f"{level} = {needed[0]} {shorten(list(values))}")
+                (other,) = needed
+                values = self._data.loc[on, other].astype(str).unique()
+                ties.append(f"{level} = {other} {shorten(list(values))}")
         return ties
 
     def spans(self, columns: np.ndarray) -> bool:
@@ -187,16 +204,16 @@ def build_design(formula: ParsedFormula, samples: pd.DataFrame) -> Design:
     """
     data = samples[list(formula.variables)].reset_index(drop=True)
     try:
-        matrix = Formula(formula.text).get_model_matrix(data, context=TRANSFORMS, na_action="raise")
+        matrix = Formula(formula.text).get_model_matrix(data, context=TRANSFORMS, na_action="raise", output="numpy")
     except (FormulaicError, ValueError, TypeError) as error:
         msg = f"--formula '{formula.text}': cannot be evaluated on the samples ({' '.join(str(error).split())[:160]})."
         raise AidaError(msg) from error
     full = np.asarray(matrix, dtype=float)
+    names = [str(c) for c in matrix.model_spec.column_names]
     if not np.isfinite(full).all():
-        bad = matrix.columns[~np.isfinite(full).all(axis=0)][0]
+        bad = names[int(np.argmin(np.isfinite(full).all(axis=0)))]
         raise AidaError(f"--formula '{formula.text}': term '{readable(bad)}' gives values that are not finite.")
     kept, null = independent_columns(full)
-    names = [str(c) for c in matrix.columns]
     aliased = [names[j] for j in range(len(names)) if j not in kept]
     return Design(full[:, kept], [names[j] for j in kept], aliased, full, names, kept, null, matrix.model_spec, data)
 

@@ -94,18 +94,19 @@ def batch_codes(samples: pd.DataFrame) -> np.ndarray | None:
     return pd.factorize(samples["batch"].fillna("sample " + samples["sample_id"]), sort=True)[0]
 
 
-def _pairing(contrast: Contrast, on_a: np.ndarray, on_b: np.ndarray, design: Design, samples: pd.DataFrame) -> str:
+def _pairing(contrast: Contrast, on_a: np.ndarray, on_b: np.ndarray, sites: SiteModel) -> str:
     """Say if donors stand on both sides although the model takes all samples for different people."""
-    both = set(samples.loc[on_a, "donor_id"]) & set(samples.loc[on_b, "donor_id"])
-    if not both or "donor_id" in design.variables:
+    both = set(sites.donor[on_a]) & set(sites.donor[on_b])
+    if not both or "donor_id" in sites.design.variables:
         return ""
     return f"{len(both)} donors are on both sides of {contrast}: add donor_id to the formula to pair them"
 
 
-def ask(contrast: Contrast, design: Design, sites: SiteModel, samples: pd.DataFrame) -> Question:
+def ask(contrast: Contrast, sites: SiteModel) -> Question:
     """Place a contrast in a design."""
-    on_a, on_b = side_masks(contrast, samples)
-    n_batches = int(samples.loc[on_a | on_b, "batch"].nunique())
+    design = sites.design
+    on_a, on_b = side_masks(contrast, sites.samples)
+    n_batches = len(set(sites.batch[on_a | on_b]) - {None})
     few = []
     for level, on in ((contrast.a, on_a), (contrast.b, on_b)):
         if contrast.a and on.sum() < MIN_SAMPLES:
@@ -116,8 +117,8 @@ def ask(contrast: Contrast, design: Design, sites: SiteModel, samples: pd.DataFr
         return Question(contrast, on_a, on_b, nothing, None, None, Standing("too-few", ""), note, n_batches)
     rows_a, rows_b = design.sides(contrast)
     vector = (rows_a - rows_b).mean(axis=0)
-    status = standing(contrast, vector, design, sites, samples)
-    note = status.aliased_with if status.status == "not-estimable" else _pairing(contrast, on_a, on_b, design, samples)
+    status = standing(contrast, vector, sites)
+    note = status.aliased_with if status.status == "not-estimable" else _pairing(contrast, on_a, on_b, sites)
     at_a, at_b = (design.reduce(rows.T).T if contrast.a else None for rows in (rows_a, rows_b))
     return Question(contrast, on_a, on_b, design.reduce(vector), at_a, at_b, status, note, n_batches)
 
@@ -129,6 +130,7 @@ def make_settings(
     contrasts: list[Contrast],
     *,
     by_batch: bool = False,
+    tests: bool = False,
 ) -> list[Setting]:
     """Build the designs that the contrasts of one denominator need: the formula's, and one for each one-vs-rest.
 
@@ -142,6 +144,8 @@ def make_settings(
         The model's right side and what is asked of it.
     by_batch
         Whether to add the batch as a factor.
+    tests
+        Whether to ask for the tests over all populations as well.
     """
     some = denominator.totals > 0
     samples = samples[some].reset_index(drop=True)
@@ -154,9 +158,9 @@ def make_settings(
         frame = samples if refit is None else dummy_samples(samples, *refit)
         design = build_design(formula, frame)
         sites = SiteModel(design, frame)
-        questions = [ask(c, design, sites, frame) for c in contrasts if c.refit == refit]
-        tests = hypotheses(design, sites, frame) if refit is None and "population" in formula.variables else []
-        settings.append(Setting(present, frame, design, batch_codes(frame), questions, tests, by_batch))
+        questions = [ask(c, sites) for c in contrasts if c.refit == refit]
+        tested = hypotheses(sites) if tests and refit is None and "population" in formula.variables else []
+        settings.append(Setting(present, frame, design, batch_codes(frame), questions, tested, by_batch))
     return settings
 
 

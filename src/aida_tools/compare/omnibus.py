@@ -7,13 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy import linalg, stats
 
 from aida_tools.compare.contrasts import Contrast
-from aida_tools.compare.design import Design
 from aida_tools.compare.fit import Data, Fit
-from aida_tools.compare.sites import SiteModel, standing
+from aida_tools.compare.sites import SiteModel, names, standing
 
 TEST_COLUMNS = (
     "annotator", "denominator", "cell_type", "model", "test", "statistic", "df", "df_residual", "p_value", "note",
@@ -38,39 +36,37 @@ class Hypothesis(NamedTuple):
     note: str
 
 
-def hypotheses(design: Design, sites: SiteModel, samples: pd.DataFrame) -> list[Hypothesis]:
+def hypotheses(sites: SiteModel) -> list[Hypothesis]:
     """Return the tests of equal populations: over all of them, and over those inside one site."""
     found = []
     statuses: set[str] = set()
-    everywhere = _against_first(sorted(samples["population"].unique()), design, sites, samples)
+    population = names(sites.samples, "population")
+    everywhere = _against_first(sorted(set(population)), sites)
     if everywhere is not None:
         weights, statuses, skipped = everywhere
         note = "between-site: populations plus sites" if "between-site" in statuses else "within-site"
         found.append(Hypothesis("population", weights, f"{note}; not estimable: {skipped}" if skipped else note))
     if statuses != {"within-site"}:
-        for site in sorted(samples["site"].dropna().unique()):
-            here = [str(p) for p, at in samples.groupby("population")["site"] if (at == site).all()]
-            inside = _against_first(sorted(here), design, sites, samples)
+        for site in sorted(set(sites.site) - {None}):
+            inside = _against_first(sorted(set(population) - set(population[sites.site != site])), sites)
             if inside is not None:
                 found.append(Hypothesis(f"population within site {site}", inside[0], "within-site"))
     return found
 
 
-def _against_first(
-    levels: list[str], design: Design, sites: SiteModel, samples: pd.DataFrame
-) -> tuple[np.ndarray, set[str], str] | None:
+def _against_first(levels: list[str], sites: SiteModel) -> tuple[np.ndarray, set[str], str] | None:
     """Return the estimable contrasts of each level with the first, their statuses, and the levels left out."""
     rows: list[np.ndarray] = []
     statuses: set[str] = set()
     skipped: list[str] = []
     for level in levels[1:]:
         contrast = Contrast("population", level, levels[0])
-        vector = design.vector(contrast)
-        status = standing(contrast, vector, design, sites, samples).status
+        vector = sites.design.vector(contrast)
+        status = standing(contrast, vector, sites).status
         if status == "not-estimable":
             skipped.append(level)
         else:
-            rows.append(design.reduce(vector))
+            rows.append(sites.design.reduce(vector))
             statuses.add(status)
     return (np.array(rows), statuses, ", ".join(skipped)) if rows else None
 

@@ -133,7 +133,9 @@ def _settings(
             key = by_batch, some.tobytes()
             if key not in placed:
                 right_side = selection.formula
-                placed[key] = make_settings(here, selection.samples, right_side, contrasts, by_batch=by_batch)
+                placed[key] = make_settings(
+                    here, selection.samples, right_side, contrasts, by_batch=by_batch, tests=True
+                )
             settings += [replace(s, denominator=here.take(some)) for s in placed[key]]
     return settings, pd.concat(excluded, ignore_index=True)
 

@@ -22,6 +22,12 @@ class Standing(NamedTuple):
     aliased_with: str
 
 
+def names(samples: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as an array of names, None where missing, shape (n,)."""
+    values = samples[column]
+    return values.astype(object).where(values.notna(), None).to_numpy()
+
+
 def side_masks(contrast: Contrast, samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return which samples are on either side, each of shape (n,); for a number all are on the first."""
     if not contrast.a:
@@ -31,17 +37,28 @@ def side_masks(contrast: Contrast, samples: pd.DataFrame) -> tuple[np.ndarray, n
     return on_a, ~on_a if contrast.b == REST else values == contrast.b
 
 
-def _site_columns(samples: pd.DataFrame) -> np.ndarray:
+def _site_columns(site: np.ndarray, donor: np.ndarray) -> np.ndarray:
     """Return 0/1 columns of the sites; a sample without one might be anywhere, so its donor is a site of its own."""
-    site = samples["site"].where(samples["site"].notna(), "donor " + samples["donor_id"].astype(str))
-    return pd.get_dummies(site).to_numpy(float)
+    own = [f"donor {d}" if s is None else f"site {s}" for s, d in zip(site, donor, strict=True)]
+    return (np.array(own)[:, None] == np.unique(own)).astype(float)
 
 
 class SiteModel:
-    """What a design knows of the sites; made once a design."""
+    """What a design knows of the sites; made once a design.
+
+    Parameters
+    ----------
+    design
+        The design.
+    samples
+        Its samples, n rows.
+    """
 
     def __init__(self, design: Design, samples: pd.DataFrame) -> None:
-        columns = _site_columns(samples)
+        self.design, self.samples = design, samples
+        #: Site, batch and donor of each sample, shape (n,).
+        self.site, self.batch, self.donor = (names(samples, c) for c in ("site", "batch", "donor_id"))
+        columns = _site_columns(self.site, self.donor)
         #: Whether the design can fit any site effect there is, so that its contrasts are free of them.
         self.adjusted = design.spans(columns)
         self._null = (
@@ -57,34 +74,38 @@ class SiteModel:
         return bool(np.abs(padded @ self._null).max(initial=0) < 1e-7)
 
 
-def describe_level(level: str, on: np.ndarray, samples: pd.DataFrame) -> str:
-    """Say where a level was sampled, such as `Korean = site KR = batches KR_B001 to KR_B011 (11)`."""
-    here = samples[on]
-    sites = sorted(here["site"].dropna().astype(str).unique())
-    if here["site"].isna().any():
+def describe_level(level: str, on: np.ndarray, site: np.ndarray, batch: np.ndarray) -> str:
+    """Say where a level was sampled, such as `Korean = site KR = batches KR_B001 to KR_B011 (11)`.
+
+    Parameters
+    ----------
+    level
+        Its name.
+    on
+        The samples of it, shape (n,), boolean.
+    site, batch
+        Site and batch of each sample, None where not recorded, shape (n,).
+    """
+    sites, batches = set(site[on]), set(batch[on])
+    if None in sites:
         return f"{level} with no site recorded"
-    word = f"site {sites[0]}" if len(sites) == 1 else f"sites {shorten(sites)}"
-    alone = level != REST and not (samples["site"].isin(sites) & ~on).any()
+    word = f"site {next(iter(sites))}" if len(sites) == 1 else f"sites {shorten(list(sites))}"
+    alone = level != REST and not sites & set(site[~on])
     text = f"{level} {'=' if alone else 'at'} {word}"
-    batches = sorted(here["batch"].dropna().astype(str).unique())
-    if alone and batches and not here["batch"].isna().any():
-        text += f" = batch{'es' if len(batches) > 1 else ''} {shorten(batches)}"
+    if alone and batches and None not in batches:
+        text += f" = batch{'es' if len(batches) > 1 else ''} {shorten(list(batches))}"
     return text
 
 
-def standing(
-    contrast: Contrast, vector: np.ndarray, design: Design, sites: SiteModel, samples: pd.DataFrame
-) -> Standing:
+def standing(contrast: Contrast, vector: np.ndarray, sites: SiteModel) -> Standing:
     """Decide the status of a contrast from the design alone.
 
     Parameters
     ----------
     contrast
         The contrast; `vector` are its weights on all columns of the design, shape (p,).
-    design, sites
-        The design it is estimated in, and what that knows of the sites.
-    samples
-        The samples of the design, n rows.
+    sites
+        What the design it is estimated in knows of the sites.
 
     Returns
     -------
@@ -92,31 +113,33 @@ def standing(
     sides were sampled at one and the same site, or the design adjusts for the sites and still estimates it; otherwise
     `between-site` with what it is aliased with.
     """
-    on_a, on_b = side_masks(contrast, samples)
-    if not design.estimable(vector):
-        return Standing("not-estimable", design.why_not(contrast, vector))
-    involved = samples.loc[on_a | on_b, "site"]
-    one_site = involved.notna().all() and involved.nunique() == 1
-    if one_site or sites.inside_sites(vector):
-        return Standing("within-site", _batch_alias(contrast, on_a, on_b, samples, design))
-    if involved.isna().any():
+    if not sites.design.estimable(vector):
+        return Standing("not-estimable", sites.design.why_not(contrast, vector))
+    on_a, on_b = side_masks(contrast, sites.samples)
+    involved = sites.site[on_a | on_b]
+    found = set(involved)
+    if (len(found) == 1 and None not in found) or sites.inside_sites(vector):
+        return Standing("within-site", _batch_alias(contrast, sites.batch[on_a], sites.batch[on_b]))
+    if None in found:
         what = "the site is not recorded"
-        if not involved.isna().all():
-            what += f" for {int(involved.isna().sum())} of the samples"
+        if found != {None}:
+            what += f" for {sum(site is None for site in involved)} of the samples"
         return Standing("between-site", f"{what}: {contrast} may hold differences between sites")
     if not contrast.a:
-        return Standing("between-site", f"sites {shorten(sorted(involved.unique()))}: add 'site' to the formula")
-    parts = f"{describe_level(contrast.a, on_a, samples)}; {describe_level(contrast.b, on_b, samples)}"
-    shared = set(samples.loc[on_a, "site"]) & set(samples.loc[on_b, "site"])
+        return Standing("between-site", f"sites {shorten(list(found))}: add 'site' to the formula")
+    parts = "; ".join(
+        describe_level(level, on, sites.site, sites.batch) for level, on in ((contrast.a, on_a), (contrast.b, on_b))
+    )
+    shared = set(sites.site[on_a]) & set(sites.site[on_b])
     advice = "; add 'site' to the formula to compare inside sites" if shared and contrast.b != REST else ""
     return Standing(
         "between-site", f"{parts}: {contrast.a} - {contrast.b} measures {contrast.column} plus site{advice}"
     )
 
 
-def _batch_alias(contrast: Contrast, on_a: np.ndarray, on_b: np.ndarray, samples: pd.DataFrame, design: Design) -> str:
+def _batch_alias(contrast: Contrast, batch_a: np.ndarray, batch_b: np.ndarray) -> str:
     """Say whether two sides at one site share no batch, so that the batches stand between them."""
-    batches_a, batches_b = (set(samples.loc[on, "batch"].dropna()) for on in (on_a, on_b))
+    batches_a, batches_b = set(batch_a) - {None}, set(batch_b) - {None}
     if not contrast.a or not batches_a or not batches_b or batches_a & batches_b:
         return ""
     a, b = shorten(list(batches_a)), shorten(list(batches_b))
