@@ -333,7 +333,8 @@ def counts(cells: Path, labels: tuple[Path, ...], out: Path) -> None:
 def agreement(cells: Path, labels: tuple[Path, ...], scan: Path | None, out: Path, **options: Any) -> None:
     """Hold annotators of the same CELLS against each other: a folder of LABELS for each.
 
-    Agreement and error by site, batch, donor and depth, with intervals from cells and between donors.
+    Agreement and error by site, batch, donor and depth, with intervals from cells and between donors; precision-recall
+    curves and calibration where labels have scores; and for X beside X-thinned, whether the share moves with depth.
     """
     from aida_tools.agreement.run import Options
     from aida_tools.agreement.run import agreement as run

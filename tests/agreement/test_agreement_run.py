@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from sklearn.metrics import cohen_kappa_score, confusion_matrix
+from scipy.special import expit
+from sklearn.metrics import average_precision_score, cohen_kappa_score, confusion_matrix
 
 from aida_tools.agreement.run import Options, agreement
 from aida_tools.cli import main
@@ -18,9 +20,10 @@ from aida_tools.tables import write_parquet, write_tsv
 SETS = {"CD4_T": ["Treg", "CD4_other", "CD4+_T"], "T": ["Treg", "CD4_other", "CD4+_T", "CD8", "T"]}
 
 
-def write_labels(folder: Path, cell_id: pd.Series, types: np.ndarray) -> Path:
+def write_labels(folder: Path, cell_id: pd.Series, types: np.ndarray, **columns: object) -> Path:
     folder.mkdir()
-    write_parquet(pd.DataFrame({"cell_id": cell_id, "cell_type": pd.Categorical(types)}), folder / "labels.parquet")
+    table = pd.DataFrame({"cell_id": cell_id, "cell_type": pd.Categorical(types)} | columns)
+    write_parquet(table, folder / "labels.parquet")
     rows = [(name, folder.name, member) for name, members in SETS.items() for member in members]
     write_tsv(pd.DataFrame(rows, columns=["denominator", "annotator", "cell_type"]), folder / "sets.tsv")
     return folder
@@ -213,6 +216,128 @@ def test_options_that_name_what_is_not_there_are_refused(
 ) -> None:
     with pytest.raises(AidaError, match=message):
         run(made[0], "author", "gate", **options)
+
+
+@pytest.fixture
+def scored(made: tuple[Path, pd.DataFrame]) -> tuple[Path, pd.DataFrame]:
+    """As `made`, with an annotator `model` that scores its CD4 T cells, and `model-thinned` that finds fewer Tregs."""
+    folder, cells = made
+    rng = np.random.default_rng(8)
+    log_odds = np.round(rng.normal(-2, 1.5, len(cells)) + 3 * (cells["author"] == "Treg").to_numpy(), 1)
+    types = np.where(log_odds > 0, "Treg", "CD4_other").astype(object)
+    types[::11] = "B"
+    log_odds[5::13] = np.nan
+    numbers = {"probability": expit(np.abs(log_odds)), "margin_Treg": log_odds}
+    write_labels(folder / "model", cells["cell_id"], types, **numbers)
+    fewer = np.where((types == "Treg") & (rng.random(len(cells)) < 0.3), "CD4_other", types)
+    unknown = numbers | {"probability": np.full(len(cells), np.nan)}
+    write_labels(folder / "model-thinned", cells["cell_id"], fewer, **unknown)
+    card = {
+        "annotator": "model", "kind": "model", "description": "A model.", "thinned": False,
+        "models": [{"name": n, "licence": "MIT", "attribution": f"{n} et al.", "sha256": "0"} for n in ("m1", "m2")],
+    }  # fmt: skip
+    (folder / "model" / "annotator.json").write_text(json.dumps(card))
+    return folder, cells.assign(model=types, thinned=fewer, log_odds=log_odds)
+
+
+def test_average_precision_is_sklearns_where_the_annotator_may_call(scored: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = scored
+    tables = run(folder, "author", "model", "gate", within=("CD4_T",))
+    truth = cells["author"].isin(["Treg", "CD4_other"])
+    callable_ = cells["log_odds"].notna() & cells["model"].isin(SETS["CD4_T"])
+    for stratum, level, here in (("all", "all", truth), ("site", "KR", truth & (cells["site"] == "KR"))):
+        at = {"stratum": stratum, "level": level, "within": "CD4_T", "annotator_b": "model"}
+        row = one(tables["agreement"], **at, measure="average_precision")
+        ranked = cells[here & callable_]
+        reached = (ranked["author"] == "Treg").sum() / (cells[here]["author"] == "Treg").sum()
+        area = average_precision_score(ranked["author"] == "Treg", ranked["log_odds"])
+        assert row["estimate"] == pytest.approx(area * reached)
+        assert row["n_cells"] == here.sum()
+        curve = tables["curves"].query("point == 'curve'")
+        points = curve[(curve["level"] == level) & (curve["within"] == "CD4_T")]
+        assert points["recall"].max() == pytest.approx(reached)
+        assert len(points) <= 100
+        middle = points.iloc[len(points) // 2]
+        called = ranked["log_odds"] >= middle["threshold"]
+        assert middle["n_called"] == called.sum()
+        assert middle["precision"] == pytest.approx((ranked["author"] == "Treg")[called].mean())
+        own = tables["curves"].query("point == 'labels'")
+        own = one(own, level=level, within="CD4_T")
+        assert np.isnan(own["threshold"])
+        for measure, value in (("sensitivity", own["recall"]), ("precision", own["precision"])):
+            assert one(tables["agreement"], **at, measure=measure)["estimate"] == pytest.approx(value)
+    # The gate gives no scores.
+    assert set(tables["curves"]["annotator_b"]) == {"model"}
+
+
+def test_calibration_is_of_the_truths_cd4_t_cells(scored: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = scored
+    table = run(folder, "author", "model", "model-thinned", within=("T",))["calibration"]
+    # The other annotator gives scores, but no probabilities.
+    assert set(table["annotator_b"]) == {"model"}
+    assert set(table["within"]) == {"CD4_T"}
+    kept = cells[cells["author"].isin(["Treg", "CD4_other"]) & cells["log_odds"].notna()]
+    kept = kept.assign(p=expit(kept["log_odds"]), y=kept["author"] == "Treg")
+    here = kept[kept["site"] == "JP"]
+    row = one(table, measure="expected_to_observed", stratum="site", level="JP")
+    assert (row["estimate"], row["n_cells"]) == (pytest.approx(here["p"].sum() / here["y"].sum()), len(here))
+    second = here[(here["p"] >= 0.1) & (here["p"] < 0.2)]
+    bins = table[(table["measure"] == "observed_share") & (table["level"] == "JP")]
+    row = bins[bins["bin"] == 2].iloc[0]
+    assert (row["predicted"], row["estimate"]) == (pytest.approx(second["p"].mean()), pytest.approx(second["y"].mean()))
+    assert set(table.loc[table["measure"] == "calibration_error", "status"]) == {"point"}
+    assert table.loc[table["status"] == "ok", "donor_ci_low"].notna().all()
+
+
+def test_thinned_labels_are_held_against_their_own(scored: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = scored
+    table = run(folder, "author", "model", "model-thinned", within=("CD4_T",))["thinned"]
+    assert set(table["annotator"]) == {"model"}
+    assert set(table["stratum"]) == {"all", "site", "batch", "between sites"}
+    rates = {}
+    for site in ("JP", "KR", "SG"):
+        here = cells[(cells["site"] == site) & (cells["model"] != "B")]
+        row = one(table, stratum="site", level=site, within="CD4_T")
+        rates[site] = [(here[c] == "Treg").mean() for c in ("model", "thinned")]
+        assert [row["rate"], row["rate_thinned"]] == pytest.approx(rates[site])
+        assert row["difference"] == pytest.approx(rates[site][1] - rates[site][0])
+        assert row["donor_ci_low"] < row["difference"] < row["donor_ci_high"]
+    spread = one(table, stratum="between sites", within="CD4_T")
+    full, matched = np.ptp(np.array(list(rates.values())), axis=0)
+    assert [spread["rate"], spread["rate_thinned"]] == pytest.approx([full, matched])
+    assert spread["status"] == "point"
+    highest = max(rates, key=lambda site: rates[site][1])
+    assert f"at matched depth {highest} is highest" in spread["note"]
+
+
+def test_annotators_are_described_as_far_as_they_say(scored: tuple[Path, pd.DataFrame]) -> None:
+    table = run(scored[0], "gate", "author", "model", "model-thinned")["annotators"].set_index("annotator")
+    assert list(table.index) == ["gate", "author", "model", "model-thinned"]
+    assert list(table.loc["model"]) == ["model", "A model.", "m1; m2", "MIT", "m1 et al.; m2 et al.", False]
+    assert table.loc["gate", ["kind", "description", "models"]].isna().all()
+    assert list(table["thinned"]) == [False, False, False, True]
+
+
+def test_without_scores_or_thinned_counts_the_tables_are_empty_but_there(made: tuple[Path, pd.DataFrame]) -> None:
+    tables = run(made[0], "author", "gate")
+    for name in ("curves", "calibration", "thinned"):
+        assert tables[name].empty
+        assert "annotator_b" in tables[name] or "annotator" in tables[name]
+
+
+@pytest.mark.parametrize("text", ["[]", '{"models": ["m1"]}', "{"])
+def test_a_card_that_describes_nothing_is_named(scored: tuple[Path, pd.DataFrame], text: str) -> None:
+    (scored[0] / "model" / "annotator.json").write_text(text)
+    with pytest.raises(AidaError, match=r"model/annotator\.json: .* Run `aida-tools annotate` again"):
+        run(scored[0], "author", "model")
+
+
+def test_scores_that_are_no_numbers_are_named(scored: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = scored
+    words = {"probability": np.nan, "margin_Treg": "high"}
+    write_labels(folder / "words", cells["cell_id"], cells["model"].to_numpy(), **words)
+    with pytest.raises(AidaError, match=r"words/labels\.parquet: column 'margin_Treg' holds no numbers"):
+        run(folder, "author", "words")
 
 
 def test_the_command_is_the_runner(made: tuple[Path, pd.DataFrame]) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 _LEVEL = 0.95
-_Z = float(stats.norm.isf((1 - _LEVEL) / 2))
+Z = float(stats.norm.isf((1 - _LEVEL) / 2))
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def tabulate(
     return np.bincount(flat, minlength=4 * n_groups).reshape(n_groups, 2, 2)
 
 
-def wilson(share: Floats, size: Floats, quantile: ArrayLike = _Z) -> tuple[Floats, Floats]:
+def wilson(share: Floats, size: Floats, quantile: ArrayLike = Z) -> tuple[Floats, Floats]:
     """Return Wilson's score interval of a share.
 
     Parameters
@@ -116,18 +116,19 @@ def wilson(share: Floats, size: Floats, quantile: ArrayLike = _Z) -> tuple[Float
     return low, high
 
 
-def _sums(values: NDArray, level: NDArray[np.integer], n_levels: int) -> Floats:
+def sums(values: NDArray, level: NDArray[np.integer], n_levels: int) -> Floats:
     """Add up the groups of each level: shape (n_groups, ...) to (n_levels, ...)."""
     out = np.zeros((n_levels, *values.shape[1:]))
     np.add.at(out, level, values)
     return out
 
 
-def _t_quantile(n_donors: NDArray[np.integer]) -> Floats:
+def t_quantile(n_donors: NDArray[np.integer]) -> Floats:
+    """Return Student's t of a 95 % interval at n_donors - 1 degrees of freedom; NaN below two donors."""
     return np.where(n_donors > 1, stats.t.isf((1 - _LEVEL) / 2, np.maximum(n_donors - 1, 1)), np.nan)
 
 
-def _between(squares: Floats, n_donors: NDArray[np.integer], n_cells: NDArray) -> Floats:
+def between_donors(squares: Floats, n_donors: NDArray[np.integer], n_cells: NDArray) -> Floats:
     """Return the standard error between donors from the sum of their squared residuals; NaN below two donors."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(n_donors > 1, np.sqrt(squares * n_donors / (n_donors - 1.0)) / n_cells, np.nan)
@@ -151,18 +152,18 @@ def share(
     -------
     See `Estimates`. There is no interval between donors where the share is 0 or 1.
     """
-    n = _sums(totals, level, n_levels)
-    n_donors = _sums((totals > 0).astype(float), level, n_levels).astype(np.int64)
+    n = sums(totals, level, n_levels)
+    n_donors = sums((totals > 0).astype(float), level, n_levels).astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = _sums(hits, level, n_levels) / n
+        p = sums(hits, level, n_levels) / n
         std_error = np.sqrt(p * (1 - p) / n)
     residual = np.where(totals > 0, hits - p[level] * totals, 0.0)
-    between = _between(_sums(residual**2, level, n_levels), n_donors, n)
+    between = between_donors(sums(residual**2, level, n_levels), n_donors, n)
     between[(p == 0) | (p == 1)] = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         effective = np.where(np.isnan(between), np.nan, np.minimum(p * (1 - p) / between**2, n))
     low, high = wilson(p, n)
-    donor_low, donor_high = wilson(p, effective, _t_quantile(n_donors))
+    donor_low, donor_high = wilson(p, effective, t_quantile(n_donors))
     return Estimates(n.astype(np.int64), n_donors, p, std_error, low, high, between, donor_low, donor_high)
 
 
@@ -196,6 +197,38 @@ def f1(tables: NDArray[np.integer], level: NDArray[np.integer], n_levels: int) -
     )
 
 
+def difference(
+    hits: NDArray[np.integer], totals: NDArray[np.integer], level: NDArray[np.integer], n_levels: int
+) -> Estimates:
+    """Estimate by how much a share changes when the same cells are labelled again.
+
+    Parameters
+    ----------
+    hits, totals
+        As in `share`, once in the first labels and once in the second: arrays of shape (n_groups, 2).
+    level, n_levels
+        See `share`.
+
+    Returns
+    -------
+    Second share minus first, -1 to 1; `n_cells` is that of the first. The intervals are between donors only: each
+    donor is its own control, so what it adds to both shares is linearised together, and the spread between donors
+    that both share cancels.
+    """
+    n = sums(totals, level, n_levels)
+    n_donors = sums((totals > 0).any(axis=1).astype(float), level, n_levels).astype(np.int64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = sums(hits, level, n_levels) / n
+        residual = (hits - p[level] * totals) / n[level]
+    moved = residual[:, 1] - residual[:, 0]
+    estimate = p[:, 1] - p[:, 0]
+    error = between_donors(sums(moved**2, level, n_levels), n_donors, np.ones(n_levels))
+    error[(error == 0) | np.isnan(estimate)] = np.nan
+    half, none = t_quantile(n_donors) * error, np.full(n_levels, np.nan)
+    low, high = np.clip(estimate - half, -1, 1), np.clip(estimate + half, -1, 1)
+    return Estimates(n[:, 0].astype(np.int64), n_donors, estimate, none, none, none, error, low, high)
+
+
 def kappa(tables: NDArray[np.integer], level: NDArray[np.integer], n_levels: int) -> Estimates:
     """Estimate Cohen's kappa, the agreement beyond what chance would give.
 
@@ -216,10 +249,10 @@ def kappa(tables: NDArray[np.integer], level: NDArray[np.integer], n_levels: int
     Fleiss, Cohen, Everitt, Psychological Bulletin 72:323 (1969): the large-sample standard error, which is the
     multinomial delta method; taken over donors instead of cells it gives the error between donors.
     """
-    counts = _sums(tables, level, n_levels)
+    counts = sums(tables, level, n_levels)
     n = counts.sum(axis=(1, 2))
     by_group = tables.sum(axis=(1, 2))
-    n_donors = _sums((by_group > 0).astype(float), level, n_levels).astype(np.int64)
+    n_donors = sums((by_group > 0).astype(float), level, n_levels).astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = counts / n[:, None, None]
         of_a, of_b = p.sum(axis=2), p.sum(axis=1)
@@ -231,13 +264,13 @@ def kappa(tables: NDArray[np.integer], level: NDArray[np.integer], n_levels: int
         influence = slope - (slope * p).sum(axis=(1, 2), keepdims=True)
         std_error = np.sqrt((p * influence**2).sum(axis=(1, 2)) / n)
     by_donor = np.where(by_group > 0, (influence[level] * tables).sum(axis=(1, 2)), 0.0)
-    between = _between(_sums(by_donor**2, level, n_levels), n_donors, n)
+    between = between_donors(sums(by_donor**2, level, n_levels), n_donors, n)
     single = ((of_a == 0) | (of_b == 0)).any(axis=1)
     estimate[single & np.isfinite(estimate)] = 0
     # Where nothing varies the formulas give an error of 0, which says too much.
     single |= estimate == 1
     std_error[single] = between[single] = np.nan
-    half, donor_half = _Z * std_error, _t_quantile(n_donors) * between
+    half, donor_half = Z * std_error, t_quantile(n_donors) * between
     low, high, donor_low, donor_high = (
         np.clip(estimate + move, -1, 1) for move in (-half, half, -donor_half, donor_half)
     )

@@ -1,0 +1,108 @@
+"""What scores and probabilities of the focus type are worth: precision-recall curves and calibration, by site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from aida_tools.agreement import calibration, kernel, ranking
+from aida_tools.agreement.inputs import ALL, Annotator, Cells
+from aida_tools.agreement.measures import COLUMNS, arrange, state
+
+CURVE_COLUMNS = (
+    "annotator_a", "annotator_b", "within", "stratum", "level", "point", "threshold", "recall", "precision",
+    "n_called",
+)  # fmt: skip
+CALIBRATION_COLUMNS = (*COLUMNS, "bin", "predicted")
+_STRATA = (ALL, "site")
+
+
+def curves(
+    truth: Annotator, b: Annotator, cells: Cells, within: str, focus: str, unresolved: Sequence[str]
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    """Hold an annotator's score of the focus type against the truth.
+
+    A cell that it keeps out of its own narrowest set with the focus type is called at no threshold, whatever its
+    score: the score tells the focus type from the rest of that set only.
+
+    Returns
+    -------
+    Precision-recall curves with the columns `CURVE_COLUMNS`, and average precisions with the columns of `measures`;
+    none for an annotator without scores.
+    """
+    if b.score is None:
+        return [], []
+    keep = np.flatnonzero(truth.inside(within) & ~truth.unresolved(unresolved) & b.inside(ALL))
+    is_focus, called = truth.among({focus})[keep], b.among({focus})[keep]
+    score = np.where(b.inside(b.narrowest(focus)), b.score, np.nan)[keep]
+    atom = cells.atom[keep]
+    keys: dict[str, str | None] = {"annotator_a": truth.name, "annotator_b": b.name, "within": within}
+    drawn, measured = [], []
+    for s in cells.chosen(*_STRATA):
+        of_atom = np.where(s.group >= 0, s.level[s.group], -1)
+        level = of_atom[atom]
+        found = []
+        for k, name in enumerate(s.levels):
+            here = level == k
+            focus_here, score_here = is_focus[here], score[here]
+            found.append(ranking.average_precision(focus_here, score_here, cells.donor[atom[here]]))
+            if focus_here.any():
+                at = keys | {"stratum": s.name, "level": name}
+                drawn.append(_curve(ranking.curve(focus_here, score_here).steps()).assign(**at, point="curve"))
+                drawn.append(_own_point(focus_here, called[here]).assign(**at, point="labels"))
+        together = kernel.Estimates(*(np.concatenate([getattr(f, c.name) for f in found]) for c in fields(found[0])))
+        measured.append(arrange(s, keys | {"measure": "average_precision"}, together, f"no {focus} by {truth.name}"))
+    return [table[list(CURVE_COLUMNS)] for table in drawn], measured
+
+
+def _curve(found: ranking.Curve) -> pd.DataFrame:
+    columns = ("threshold", "recall", "precision", "n_called")
+    return pd.DataFrame({column: getattr(found, column) for column in columns})
+
+
+def _own_point(is_focus: np.ndarray, called: np.ndarray) -> pd.DataFrame:
+    """Return where the labels themselves stand, which need not be on the curve."""
+    both, n = int((is_focus & called).sum()), int(called.sum())
+    point: dict[str, Any] = {"threshold": np.nan, "recall": both / is_focus.sum()}
+    return pd.DataFrame([point | {"precision": both / n if n else np.nan, "n_called": n}])
+
+
+def calibrations(
+    truth: Annotator, b: Annotator, cells: Cells, focus: str, unresolved: Sequence[str]
+) -> Iterator[pd.DataFrame]:
+    """Hold an annotator's probability of the focus type against the truth, in the truth's narrowest set that holds it.
+
+    Returns
+    -------
+    Tables with the columns `CALIBRATION_COLUMNS`; none for an annotator without probabilities.
+    """
+    if b.score is None or not b.probable:
+        return
+    within = truth.narrowest(focus)
+    keep = truth.inside(within) & ~truth.unresolved(unresolved) & ~np.isnan(b.score)
+    probability = expit(np.where(keep, b.score, 0.0))
+    sums = calibration.tabulate(truth.among({focus}), probability, cells.atom, len(cells.donor), keep)
+    keys: dict[str, str | None] = {"annotator_a": truth.name, "annotator_b": b.name, "within": within}
+    nothing = f"no cell that {truth.name} puts in '{within}' has a score"
+    for s in cells.chosen(*_STRATA):
+        tables, n = s.gather(sums), len(s.levels)
+        shares, predicted = calibration.reliability(tables, s.level, n)
+        bins = pd.DataFrame({c.name: getattr(shares, c.name) for c in fields(shares)}).assign(
+            **keys,
+            measure="observed_share",
+            stratum=s.name,
+            level=np.repeat(s.levels, calibration.N_BINS),
+            bin=np.tile(np.arange(1, calibration.N_BINS + 1), n),
+            predicted=predicted,
+        )
+        yield state(bins[bins["n_cells"] > 0], nothing)[list(CALIBRATION_COLUMNS)]
+        empty = {"bin": None, "predicted": np.nan}
+        ratio = calibration.expected_to_observed(tables, s.level, n)
+        yield arrange(s, keys | {"measure": "expected_to_observed"}, ratio, f"no {focus} by {truth.name}", **empty)
+        error = calibration.calibration_error(tables, s.level, n)
+        yield arrange(s, keys | {"measure": "calibration_error"}, error, nothing, **empty)

@@ -1,0 +1,83 @@
+"""Whether the share of the focus type moves when every site is thinned to the depth of the shallowest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from aida_tools.agreement import kernel
+from aida_tools.agreement.inputs import ALL, Annotator, Cells
+
+#: What the name of an annotator ends in when it labelled the thinned counts.
+THINNED = "-thinned"
+COLUMNS = (
+    "annotator", "within", "stratum", "level", "rate", "rate_thinned", "difference", "donor_std_error", "donor_ci_low",
+    "donor_ci_high", "n_cells", "n_donors", "status", "note",
+)  # fmt: skip
+#: Stratum of the row that says how far the sites are apart.
+SPREAD = "between sites"
+
+
+def pairs(annotators: Sequence[Annotator]) -> list[tuple[Annotator, Annotator]]:
+    """Return every annotator that also labelled the thinned counts, with its labels of those."""
+    known = {one.name: one for one in annotators}
+    return [(one, known[f"{name}{THINNED}"]) for name, one in known.items() if f"{name}{THINNED}" in known]
+
+
+def changes(one: Annotator, thinned: Annotator, cells: Cells, within: str, focus: str) -> Iterator[pd.DataFrame]:
+    """Give the rate of the focus type in a set at full and at matched depth, by site and batch.
+
+    Returns
+    -------
+    Tables with the columns `COLUMNS`; each rate is among the cells that the labels of that depth put in the set.
+    """
+    counted = [cells.tabulate(f, f, a.inside(within)) for a in (one, thinned) for f in [a.among({focus})]]
+    tables = np.stack(counted, axis=1)
+    for s in cells.chosen(ALL, "site", "batch"):
+        grouped = s.gather(tables)
+        hits, totals, n = grouped[..., 1, 1], grouped.sum(axis=(2, 3)), len(s.levels)
+        found = kernel.difference(hits, totals, s.level, n)
+        by_level = [kernel.sums(values, s.level, n) for values in (hits, totals)]
+        with np.errstate(invalid="ignore"):
+            rate = by_level[0] / by_level[1]
+        table = pd.DataFrame(
+            {
+                "annotator": one.name, "within": within, "stratum": s.name, "level": s.levels, "rate": rate[:, 0],
+                "rate_thinned": rate[:, 1], "difference": found.estimate, "donor_std_error": found.donor_std_error,
+                "donor_ci_low": found.donor_ci_low, "donor_ci_high": found.donor_ci_high, "n_cells": found.n_cells,
+                "n_donors": found.n_donors,
+            }
+        )  # fmt: skip
+        states = {
+            "undefined": (table["difference"].isna(), f"no cell in '{within}' at one of the depths"),
+            "one_donor": (table["n_donors"] < 2, "one donor: no interval"),
+            "no_spread": (table["donor_std_error"].isna(), "the same change in every donor: no interval"),
+        }
+        conditions = [condition for condition, _ in states.values()]
+        notes = pd.Series(np.select(conditions, [note for _, note in states.values()], "")).replace("", None)
+        yield table.assign(status=np.select(conditions, list(states), "ok"), note=notes)[list(COLUMNS)]
+        if s.name == "site" and len(table):
+            yield _spread(table)
+
+
+def _spread(sites: pd.DataFrame) -> pd.DataFrame:
+    """Return the distance of the highest and the lowest site, at full and at matched depth, as one row."""
+    known = sites.dropna(subset=["difference"])
+    rates = known.set_index("level")[["rate", "rate_thinned"]]
+    row = sites[["annotator", "within"]].head(1).assign(stratum=SPREAD, level="highest - lowest")
+    if len(known) < 2:
+        return row.assign(status="undefined", note="fewer than two sites").reindex(columns=list(COLUMNS))
+    row[["rate", "rate_thinned"]] = (rates.max() - rates.min()).to_numpy()
+    named = [
+        f"{words} {rates[column].idxmax()} is highest and {rates[column].idxmin()} lowest"
+        for column, words in (("rate", "as measured"), ("rate_thinned", "at matched depth"))
+    ]
+    row = row.assign(
+        difference=row["rate_thinned"] - row["rate"],
+        n_cells=known["n_cells"].sum(),
+        status="point",
+        note=f"{'; '.join(named)}; a range has no interval here",
+    )
+    return row.reindex(columns=list(COLUMNS))
