@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from aida_tools.scan.blocks import Genes
 from aida_tools.scan.expected import gather_expected
 from aida_tools.scan.pseudobulk import write_groups
 from aida_tools.scan.run import SCAN, write_scan
+from aida_tools.scan.thin import THINNING
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def _record(folder: Path) -> dict[str, Any]:
         if record["step"] != "scan" or not (folder / SCAN).is_file():
             raise KeyError(SCAN)
         # What it summed is read below.
-        _ = record["details"]["pseudobulk"], record["details"]["expected"]
+        _ = [record["details"][key] for key in ("pseudobulk", "expected", "thinning")]
     except (OSError, ValueError, KeyError) as error:
         msg = f"{folder}: not a folder that `aida-tools scan` finished ({error})."
         raise AidaError(msg) from error
@@ -110,9 +112,12 @@ def gather(folders: Sequence[Path], out: Path) -> None:
     expected = [f"expected.{name}.parquet" for name in whole["expected"]]
     inputs = [folder / name for folder in ordered for name in (SCAN, *sums, *expected)]
     details = {**whole, "start": 0, "stop": records[ordered[-1]]["details"]["stop"]}
-    with staged(out, step="scan", inputs=inputs, details=details) as staging:
+    with staged(out, step="scan", inputs=inputs, seed=records[ordered[0]]["seed"], details=details) as staging:
         write_scan(_tables(ordered), staging / SCAN)
         for name in sums:
             _gather_pseudobulk([folder / name for folder in ordered], staging / name)
         for name in expected:
             gather_expected([folder / name for folder in ordered], staging / name)
+        if whole["thinning"]:
+            # The same in every part: it is of the whole file.
+            shutil.copyfile(ordered[0] / THINNING, staging / THINNING)

@@ -18,6 +18,10 @@ FINE, NOT_CANONICAL, NOT_A_COUNT, BAD_INDEX = 0, 1, 2, 3
 #: What a probability of 1 is in the sums of `add_probabilities`.
 ONE = 2**32
 
+#: What a limit of `thin` is for a cell that keeps everything.
+KEEP_ALL = 2**64 - 1
+_GAMMA, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
 #: Counts of one gene in one cell above this are refused: they would overflow the sums.
 MAX_COUNT = 2**31 - 1
 
@@ -96,6 +100,67 @@ def _find(indices: Any, begin: int, end: int, gene: int) -> int:
         else:
             end = middle
     return begin
+
+
+@njit(nogil=True, cache=True)
+def draw(seed: np.uint64, i: Any) -> np.uint64:
+    """Return the output number i (from 0) of the random number generator SplitMix64 that was started with a seed.
+
+    Its i-th state is the seed plus i times a constant, so any output can be had without those before it: Steele, Lea
+    and Flood (2014, OOPSLA, doi:10.1145/2660193.2660195), with the constants of Vigna's splitmix64.
+    """
+    z = seed + _GAMMA * (np.uint64(i) + np.uint64(1))
+    z = (z ^ (z >> np.uint64(30))) * _FIRST
+    z = (z ^ (z >> np.uint64(27))) * _SECOND
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(nogil=True, cache=True)
+def thin(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    name: NDArray[np.uint64],
+    limit: NDArray[np.uint64],
+    seed: np.uint64,
+) -> Any:
+    """Keep every UMI of a cell with the same probability, independently: binomial counts.
+
+    The random number of a UMI depends on seed, cell, gene and its number among the cell's UMIs of the gene, and on
+    nothing else. So the result does not depend on how the file is read, and what is kept at a lower probability is a
+    part of what is kept at a higher one.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Canonical CSR block of counts.
+    name
+        A number that is the cell's own, array of shape (n_cells,).
+    limit
+        Probability of being kept times 2**64, array of shape (n_cells,); `KEEP_ALL` for 1.
+    seed
+        Another seed draws other random numbers.
+
+    Returns
+    -------
+    The counts that are kept, in the shape and type of `data`, zeros included.
+    """
+    kept = np.empty_like(data)
+    for cell in range(len(indptr) - 1):
+        begin, end = indptr[cell], indptr[cell + 1]
+        bound = limit[cell]
+        if bound == np.uint64(KEEP_ALL):
+            kept[begin:end] = data[begin:end]
+            continue
+        # A generator seeds the next: one output a cell, of that one a gene, of that one a UMI.
+        own = draw(name[cell], seed)
+        for p in range(begin, end):
+            umi = draw(own, indices[p])
+            n = 0
+            for i in range(np.int64(data[p])):
+                n += draw(umi, i) < bound
+            kept[p] = n
+    return kept
 
 
 # Sums of whole numbers below 2**53 are exact in any order, so the compiler may choose it.

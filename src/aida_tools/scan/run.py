@@ -32,6 +32,8 @@ from aida_tools.scan.model import RECORD, find_model
 from aida_tools.scan.pseudobulk import Pseudobulk, Samples
 from aida_tools.scan.scorers import Contrast, Model, Scored, Scorer, load_models, make_scorer
 from aida_tools.scan.stores import open_counts
+from aida_tools.scan.thin import THINNING, Thinning, read_thinning
+from aida_tools.tables import write_tsv
 
 SCAN = "scan.parquet"
 AUTHOR, GATE = "author", "gate"
@@ -105,9 +107,14 @@ class Plan:
     samples: Samples | None = None
     pseudobulk: Sequence[Pseudobulk] = ()
     expected: Sequence[Expected] = ()
+    thinning: Thinning | None = None
 
     def scan(self, block: Block, cell_ids: NDArray[np.object_]) -> pa.Table:
         """Scan one block; a row a cell."""
+        if self.samples is not None:
+            self.samples.check(block.start, cell_ids)
+        if self.thinning is not None:
+            block = self.thinning.apply(block, cell_ids)
         csr = block.indptr, block.indices, block.data
         total, n_genes, mito = kernels.quality(*csr, self.is_mito)
         percent = np.divide(100.0 * mito, total, out=np.full(len(total), np.nan), where=total > 0)
@@ -127,7 +134,6 @@ class Plan:
             labels[model.name] = _model_columns(columns, model, scored, total)
             probabilities[model.name] = scored.probabilities
         if self.samples is not None:
-            self.samples.check(block.start, cell_ids)
             rows = slice(block.start, block.start + len(block))
             labels[AUTHOR], sample = self.samples.author[rows], self.samples.codes[rows]
             for sums in self.pseudobulk:
@@ -174,6 +180,7 @@ def make_plan(
     samples: Samples | None = None,
     pseudobulk: Sequence[Pseudobulk] = (),
     expected: Sequence[Expected] = (),
+    thinning: Thinning | None = None,
 ) -> Plan:
     """Match the genes of gate and models to the file's.
 
@@ -197,7 +204,7 @@ def make_plan(
             f"aida-tools: warning: {counts.path}: the gate does without genes the file lacks: {listed}", err=True
         )
     scorers = [make_scorer(model, contrast, counts.genes) for model, contrast in models]
-    return Plan(counts.genes.is_mito, gate.without(absent), slot, scorers, samples, pseudobulk, expected)
+    return Plan(counts.genes.is_mito, gate.without(absent), slot, scorers, samples, pseudobulk, expected, thinning)
 
 
 def scan_blocks(counts: Counts, plan: Plan, start: int, stop: int, *, size: int, threads: int) -> Iterator[pa.Table]:
@@ -301,6 +308,9 @@ def scan(
     threads: int | None = None,
     cells: str | None = None,
     part: str | None = None,
+    thin: Path | None = None,
+    thin_by: str = "site",
+    seed: int = 1,
 ) -> None:
     """Write `scan.parquet`, a row a cell in file order, `pseudobulk.NAME.h5ad` and `expected.NAME.parquet`.
 
@@ -326,6 +336,13 @@ def scan(
         Cells a block and threads; they do not change the result.
     cells, part
         Rows to scan, as a range `A:B` or as part `K/N` of the file; all by default.
+    thin
+        `scan.parquet` of the whole file as it is, or its folder: scan counts that are thinned to the depth of the
+        shallowest level, which `thinning.tsv` lists. Needs the table of cells.
+    thin_by
+        Column of the table of cells whose levels shall be of one depth.
+    seed
+        Seed of the thinning.
 
     Raises
     ------
@@ -342,16 +359,25 @@ def scan(
         samples_path = samples_path / "cells.parquet" if samples_path.is_dir() else samples_path
         samples = Samples(samples_path)
         inputs.append(samples_path)
+    thinning = None
+    if thin is not None:
+        if samples_path is None:
+            msg = f"--thin wants each cell's {thin_by}: name the table of cells, --samples results/.../cells.parquet."
+            raise AidaError(msg)
+        thin = thin / SCAN if thin.is_dir() else thin
+        thinning = read_thinning(thin, samples_path, thin_by, seed)
+        inputs.append(thin)
     with open_counts(source.path, source.format, cohort.counts_layer) as counts:
         start, stop = parse_rows(cells, part, counts.shape[0])
         details: dict[str, Any] = {
             "layer": counts.layer, "n_genes": counts.shape[1], "n_cells": counts.shape[0], "start": start, "stop": stop,
             "pseudobulk": list(pseudobulk), "expected": list(expected),
+            "thinning": None if thinning is None else {"by": thin_by, "seed": seed},
         }  # fmt: skip
-        with staged(out, step="scan", inputs=inputs, details=details) as staging:
+        with staged(out, step="scan", inputs=inputs, seed=seed if thinning else None, details=details) as staging:
             sums = _open_pseudobulk(pseudobulk, samples, [m for m, _ in loaded], counts.shape[1], staging)
             soft = open_expected(expected, [m for m, _ in loaded], samples.names if samples is not None else None)
-            plan = make_plan(counts, gate, gate_path, loaded, samples, sums, soft)
+            plan = make_plan(counts, gate, gate_path, loaded, samples, sums, soft, thinning)
             details["genes_shared"] = {model.name: model.n_shared for model in plan.models}
             tables = scan_blocks(counts, plan, start, stop, size=block, threads=threads or os.cpu_count() or 1)
             with tqdm(total=stop - start, unit=" cells", desc="scan", delay=2, disable=None) as bar:
@@ -360,3 +386,5 @@ def scan(
                 summed.write(staging / f"pseudobulk.{summed.name}.h5ad", counts.genes)
             for counted in soft:
                 counted.write(staging / f"expected.{counted.name}.parquet")
+            if thinning is not None:
+                write_tsv(thinning.table, staging / THINNING)
