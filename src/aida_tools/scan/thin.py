@@ -127,7 +127,7 @@ def read_thinning(scan_path: Path, cells_path: Path, by: str, seed: int) -> Thin
     _refuse_thinned(scan_path)
     scan = read_cells(scan_path, columns=["cell_id", "total"])
     cells = read_cells(cells_path, columns=["cell_id"])
-    if len(scan) != len(cells) or not (scan["cell_id"] == cells["cell_id"]).all():
+    if not pd.Index(scan["cell_id"]).equals(pd.Index(cells["cell_id"])):
         msg = (
             f"{scan_path}: its {len(scan)} cells are not the {len(cells)} cells of {cells_path}, in the same order. "
             "Make both from the same fetch, and put the parts of a scan together (`aida-tools scan-gather`) first."
