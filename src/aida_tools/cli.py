@@ -211,7 +211,11 @@ def scan_gather(scans: tuple[Path, ...], out: Path) -> None:
 @click.argument("cohort", type=_EXISTING)
 @click.argument("cells", type=_EXISTING)
 @click.argument("scan", type=_EXISTING, required=False)
-@click.option("--annotator", required=True, help="author, gate, blood, blood-sensitive, or a model of the scan.")
+@click.option(
+    "--annotator",
+    required=True,
+    help="author, gate, blood, blood-sensitive, a model of the scan, or the name of models in folds.",
+)
 @click.option(
     "--label-map",
     type=_EXISTING,
@@ -341,6 +345,29 @@ def agreement(cells: Path, labels: tuple[Path, ...], scan: Path | None, out: Pat
 
     given = {name: value for name, value in options.items() if value not in ((), None)}
     run(cells, labels, out, scan_path=scan, options=Options(**given))
+
+
+@main.command()
+@click.argument("cohort", type=_EXISTING)
+@click.argument("fetched", type=_EXISTING)
+@click.argument("cells_parquet", metavar="CELLS", type=_EXISTING)
+@click.argument("labels", type=_EXISTING, nargs=-1, required=True)
+@_OUT
+@click.option("--cells", type=click.IntRange(20), default=50_000, show_default=True, help="Most cells of the sketch.")
+@click.option("--genes", type=click.IntRange(3), default=2000, show_default=True, help="Highly variable genes.")
+@click.option("--harmony", is_flag=True, help="Correct for batches by Harmony; needs the package harmonypy (GPL).")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of everything random.")
+@click.option("--threads", type=click.IntRange(1), help="Threads at work; default: all cores.")
+def atlas(
+    cohort: Path, fetched: Path, cells_parquet: Path, labels: tuple[Path, ...], out: Path, **options: Any
+) -> None:
+    """Draw a sketch of the cells that keeps rare types, and place it in the plane (UMAP): atlas.h5ad, sketch.tsv.
+
+    The rare types of the first folder of LABELS are kept. A sketch is not proportional: it is to look at.
+    """
+    from aida_tools.atlas.run import atlas as run
+
+    run(cohort, fetched, cells_parquet, labels, out, **options)
 
 
 @main.command("import-counts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -46,6 +47,8 @@ def scan(tmp_path: Path) -> Path:
     labels = ["Treg", "CD4_T_other", "CD8_T", "B", "NK", "other"]
     table = pd.DataFrame({"cell_id": [f"c{i}" for i in range(6)], "gate:label": pd.Categorical(labels)})
     table = table.assign(**{"gate:probability": [0.9, 0.8, None, None, None, None], "gate:margin": 1.0})
+    table["gate:margin_Treg"] = [2.2, -1.4, -3.0, -3.0, -3.0, -3.0]
+    table = table.assign(**{"count:FOXP3": 0, "count:IL7R": 1})
     (tmp_path / "scan").mkdir()
     table.to_parquet(tmp_path / "scan" / "scan.parquet")
     return tmp_path / "scan"
@@ -54,7 +57,7 @@ def scan(tmp_path: Path) -> Path:
 def test_author_labels_are_counted_as_the_cohort_file_says(cohort: Path, cells: Path, tmp_path: Path) -> None:
     annotate(cohort, cells, None, "author", tmp_path / "author", label_map=None)
     labels = pd.read_parquet(tmp_path / "author" / "labels.parquet")
-    assert list(labels.columns) == ["cell_id", "cell_type", "label", "probability", "margin"]
+    assert list(labels.columns) == ["cell_id", "cell_type", "label", "probability", "margin", "margin_Treg"]
     counted = labels["cell_type"].astype(object).where(labels["cell_type"].notna(), None)
     assert counted.tolist() == ["Treg", "Treg", "naive", "B", None, None]
     assert labels["label"].tolist()[:5] == ["Treg", "Treg_act", "naive", "B", "Platelet"]
@@ -72,6 +75,25 @@ def test_gate_labels_keep_probability_and_margin(
     assert labels["probability"].tolist()[:2] == [0.9, 0.8]
     sets = read_denominators(tmp_path / "gate" / "sets.tsv")
     assert set(sets.loc[sets["denominator"] == "CD4_T", "cell_type"]) == {"Treg", "CD4_T_other"}
+    assert labels["margin_Treg"].tolist()[:2] == [2.2, -1.4]
+
+
+def test_the_folder_gives_the_annotator_its_name(
+    cohort: Path, cells: Path, scan: Path, tmp_path: Path, root: Path
+) -> None:
+    label_map = root / "config" / "annotators" / "gate.labels.tsv"
+    (scan / "thinning.tsv").write_text("level\n")
+    annotate(cohort, cells, scan, "gate", tmp_path / "gate-thinned", label_map=label_map)
+    assert set(read_denominators(tmp_path / "gate-thinned" / "sets.tsv")["annotator"]) == {"gate-thinned"}
+    card = json.loads((tmp_path / "gate-thinned" / "annotator.json").read_text())
+    assert (card["annotator"], card["kind"], card["thinned"], card["models"]) == ("gate-thinned", "gate", True, [])
+    # The sentence names the genes of the scan, and the thinning.
+    assert "FOXP3, IL7R" in card["description"]
+    assert "thinned" in card["description"]
+    annotate(cohort, cells, None, "author", tmp_path / "author", label_map=None)
+    card = json.loads((tmp_path / "author" / "annotator.json").read_text())
+    assert "of the column 'label'" in card["description"]
+    assert not card["thinned"]
 
 
 def test_a_cohort_without_labels_has_no_author(cohort: Path, cells: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,11 @@ def test_three_annotators_must_all_agree() -> None:
     assert combine.agree(types, {"CD4_T": {"Treg"}})[0].tolist() == ["Treg", "unresolved"]
 
 
+def write_record(folder: Path, name: str, about: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.json").write_text(json.dumps({"name": name, "arrays_sha256": f"digest {name}", "about": about}))
+
+
 @pytest.fixture
 def folders(tmp_path: Path, root: Path) -> Path:
     ids = [f"c{i}" for i in range(6)]
@@ -45,6 +51,9 @@ def folders(tmp_path: Path, root: Path) -> Path:
     pd.DataFrame({"cell_id": ids}).to_parquet(tmp_path / "cells" / "cells.parquet")
     label_map = (root / "config" / "annotators" / "actinn.labels.tsv").read_text()
     (tmp_path / "models" / "actinn" / "labels.tsv").write_text(label_map)
+    for name, credit in (("actinn", "A teacher, CC BY 4.0"), ("stcat", None)):
+        about = {"origin": f"the wheel of {name}", "licence": "free", "attribution": credit}
+        write_record(tmp_path / "models" / name, name, about)
     (tmp_path / "cohort.yaml").write_text("name: x")
     return tmp_path
 
@@ -62,6 +71,16 @@ def test_blood_takes_lineage_from_one_and_treg_from_both(folders: Path) -> None:
     assert types("blood-sensitive") == ["Treg", "Treg", "Treg", "CD4_T_other", "B", None]
     sets = read_denominators(folders / "blood" / "sets.tsv")
     assert set(sets.loc[sets["denominator"] == "CD4_T", "cell_type"]) == {"Treg", "CD4_T_other"}
+    margins = pd.read_parquet(folders / "blood" / "labels.parquet")["margin_Treg"]
+    # The weaker of the two, in standard deviations; nobody outside CD4 is asked.
+    expected = [100 / 578.2, -10 / 578.2, -0.5 / 2.181, -5 / 2.181, np.nan, np.nan]
+    np.testing.assert_allclose(margins, expected)
+    total = pd.read_parquet(folders / "blood-sensitive" / "labels.parquet")["margin_Treg"]
+    np.testing.assert_allclose(total[:2], [100 / 578.2 + 1 / 2.181, -10 / 578.2 + 1 / 2.181])
+    card = json.loads((folders / "blood" / "annotator.json").read_text())
+    assert (card["annotator"], card["kind"], card["thinned"]) == ("blood", "blood", False)
+    assert [m["sha256"] for m in card["models"]] == ["digest actinn", "digest stcat"]
+    assert "A teacher, CC BY 4.0" in card["description"]
 
 
 def test_blood_without_its_models_says_how_to_get_them(folders: Path) -> None:
@@ -83,6 +102,9 @@ def test_the_consensus_is_an_annotator(folders: Path) -> None:
     sets = read_denominators(folders / "both" / "sets.tsv")
     assert set(sets["annotator"]) == {"both"}
     assert {"CD4_T_unresolved"} < set(sets.loc[sets["denominator"] == "CD4_T", "cell_type"])
+    card = json.loads((folders / "both" / "annotator.json").read_text())
+    assert (card["annotator"], card["kind"]) == ("both", "consensus")
+    assert [m["name"] for m in card["models"]] == ["actinn", "stcat"]
     with pytest.raises(AidaError, match="two annotators at least"):
         consensus([folders / "blood"], folders / "one")
     other = pd.read_parquet(folders / "blood" / "labels.parquet").iloc[::-1]

@@ -14,15 +14,19 @@ STCAT_SCALE, ACTINN_SCALE = 578.2, 2.181
 UNRESOLVED = "unresolved"
 
 
-def scaled_sum(stcat: NDArray[np.float64], actinn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add the Treg margins of STCAT and actinn, each in units of its standard deviation among CD4 T cells.
+def scale_margins(stcat: NDArray[np.float64], actinn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Express the Treg margins of STCAT and actinn in units of their standard deviations among CD4 T cells.
 
     Parameters
     ----------
     stcat, actinn
         Margins, arrays of shape (n_cells,).
+
+    Returns
+    -------
+    Array of shape (2, n_cells). The sum is the sensitive score, the smaller of the two that of agreement.
     """
-    return stcat / STCAT_SCALE + actinn / ACTINN_SCALE
+    return np.array([stcat / STCAT_SCALE, actinn / ACTINN_SCALE])
 
 
 def blood_types(

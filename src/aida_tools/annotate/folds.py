@@ -9,6 +9,8 @@ import pandas as pd
 
 from aida_tools.annotate.learn import ROLES, TEST
 from aida_tools.errors import AidaError
+from aida_tools.files import read_json, sha256
+from aida_tools.scan.model import RECORD
 from aida_tools.tables import read_tsv
 
 DONORS, DONOR, ROLE = "donors.tsv", "donor_id", "role"
@@ -23,6 +25,25 @@ def find_folds(name: str, known: Sequence[str]) -> list[str]:
     """Find the folds of an annotator among the models of a scan, in order."""
     numbers = sorted(int(rest) for k in known if (rest := k.removeprefix(f"{name}.")) != k and rest.isdecimal())
     return [f"{name}.{k}" for k in numbers]
+
+
+def check_scanned_with(folds: Sequence[str], model_folder: Path, scan_path: Path) -> None:
+    """Check that a scan was made with the models as they are now: who has seen whom may have changed since.
+
+    Raises
+    ------
+    AidaError
+        If not. A scan whose record does not list its models is believed.
+    """
+    path = scan_path.parent / "provenance.json"
+    if not path.is_file():
+        return
+    inputs = read_json(path, absent="", broken="Run `aida-tools scan` again.").get("inputs", [])
+    scanned = {item.get("sha256") for item in inputs if item.get("path") == RECORD}
+    for name in folds:
+        if scanned and sha256(model_folder / name / RECORD) not in scanned:
+            msg = f"{scan_path}: scanned with another model '{name}' than {model_folder / name}. Scan again."
+            raise AidaError(msg)
 
 
 def assign_donors(folds: Sequence[str], model_folder: Path, donors: pd.Series) -> pd.Series:
