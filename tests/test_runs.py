@@ -41,6 +41,7 @@ def settle(text: str, **changes: Any) -> config.RunConfig:
             {"source": {"kind": "cellxgene", "collection_id": "c", "dataset_id": "d"}},
             r"Set 'source\.route: full'",
         ),
+        ("annotators: [protein]", {}, "has no block 'proteins'"),
         ("annotators: [gait]", {}, "there is no model 'gait' in models"),
         ("annotators: [author-thinned]", {"labels": LABELLED}, "only labels from a scan"),
         ("annotators: ['gate:soft']", {}, "no calibrated probabilities"),

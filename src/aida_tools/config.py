@@ -130,6 +130,49 @@ class Labels(_Closed):
     exclude: list[str] = Field(default_factory=list, description="Labels or ids left out of every count (`Platelet`).")
 
 
+Marker = Literal["CD3", "CD4", "CD8", "CD25", "CD127"]
+
+
+class Proteins(_Closed):
+    """Protein counts of the same cells (CITE-seq), for the annotator `protein`: CD4+ CD25hi CD127lo are Tregs."""
+
+    obsm: str | None = Field(
+        None, description="Entry of obsm with protein counts, a table or an array; default: features among the genes."
+    )
+    names: str | None = Field(
+        None, description="Entry of uns with the proteins' names, where `obsm` names an array without them."
+    )
+    feature_type: str = Field(
+        "Antibody Capture", description="Feature type of proteins among the genes, where `obsm` is not given."
+    )
+    markers: dict[Marker, str] = Field(
+        description="Marker -> the protein's name in the file; CD4, CD25 and CD127 are needed, CD3 and CD8 are not."
+    )
+    thresholds: dict[Marker, float] = Field(
+        default_factory=dict,
+        description="Marker -> protein count at which a cell is positive; default: between the two populations of "
+        "each batch.",
+    )
+
+    @field_validator("markers")
+    @classmethod
+    def _needed(cls, value: dict[Marker, str]) -> dict[Marker, str]:
+        lacking = [m for m in ("CD4", "CD25", "CD127") if m not in value]
+        if lacking:
+            msg = f"no protein for {', '.join(lacking)}"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("thresholds")
+    @classmethod
+    def _positive(cls, value: dict[Marker, float]) -> dict[Marker, float]:
+        for marker, count in value.items():
+            if not count > 0:
+                msg = f"the threshold of {marker} must be a count above 0"
+                raise ValueError(msg)
+        return value
+
+
 class SetCheck(_Closed):
     """An obs column that says by other means which cells belong to a set."""
 
@@ -208,6 +251,9 @@ class CohortConfig(_Closed):
     )
     controls: Controls | None = Field(None, description="Which cells are control samples.")
     labels: Labels = Field(Labels(), description="The authors' labels.")
+    proteins: Proteins | None = Field(
+        None, description="Protein counts of the same cells (CITE-seq), if there are any."
+    )
     checks: Checks = Field(Checks(), description="Checks of the reading of the columns against others.")
 
 
@@ -458,6 +504,7 @@ def reference() -> str:
         ("One column, in full", Column),
         ("`controls`", Controls),
         ("`labels`", Labels),
+        ("`proteins`", Proteins),
     ]
     parts = []
     for title, model in blocks:

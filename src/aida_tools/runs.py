@@ -159,6 +159,12 @@ def _check_cohort(run: RunConfig, path: str, cohort: CohortConfig, source: Path 
             "('labels.column'). Name it, or use another annotator ('gate')."
         )
         raise AidaError(msg)
+    if PROTEIN in run.annotators and cohort.proteins is None:
+        msg = (
+            f"{source}: key 'annotators' asks for protein gates ('protein'), but {path} has no block 'proteins'. Say "
+            "there which protein is which marker, or leave the annotator out."
+        )
+        raise AidaError(msg)
     counting = [f"annotator '{name}'" for name in run.annotators if reads_counts(name)]
     counting += ["key 'atlas'"] if run.atlas else []
     if counting and isinstance(cohort.source, CellxgeneSource) and cohort.source.route == "obs":
