@@ -10,7 +10,7 @@ from scipy import special, stats
 
 from aida_tools.compare.fit import Fit
 from aida_tools.compare.models import Link, inverse_link, mean_share
-from aida_tools.compare.standardise import standardised
+from aida_tools.compare.standardise import side, standardised
 
 RNG = np.random.default_rng(2)
 FIT = Fit(np.array([-2.5, 0.4, 0.01]), np.diag([0.01, 0.02, 1e-5]), 30.0)
@@ -21,7 +21,7 @@ A, B = (np.column_stack([np.ones(50), np.full(50, on), AGE - 45]) for on in (1.0
 def test_without_covariates_it_is_the_group_itself() -> None:
     rows = np.ones((9, 1))
     fit = Fit(np.array([-2.0]), np.array([[0.04]]), 12.0)
-    got = standardised("logit", rows, rows, fit, 12.0)
+    got = standardised(side("logit", rows, fit), side("logit", rows, fit), fit.cov, 12.0)
     t = stats.t.ppf(0.975, 12)
     assert got["share_a"] == pytest.approx(special.expit(-2.0))
     assert (got["share_a_low"], got["share_a_high"]) == pytest.approx(
@@ -39,7 +39,7 @@ def test_slopes_are_derivatives(link: Link, group_sd: float) -> None:
 
 
 def test_delta_method_is_the_spread_of_drawn_coefficients() -> None:
-    got = standardised("logit", A, B, FIT, np.inf)
+    got = standardised(side("logit", A, FIT), side("logit", B, FIT), FIT.cov, np.inf)
     drawn = np.random.default_rng(0).multivariate_normal(FIT.coef, FIT.cov, 20_000)
     shares = [special.expit(drawn @ rows.T).mean(axis=1) for rows in (A, B)]
     for value, name in ((shares[0] - shares[1], "difference"), (np.log(shares[0] / shares[1]), "ratio")):
@@ -62,7 +62,8 @@ def test_a_log_ratio_gives_no_share() -> None:
 
 def test_a_share_of_nothing_has_no_interval() -> None:
     with np.errstate(under="ignore"):
-        got = standardised("asin", A * 0, B * 0, replace(FIT, coef=np.zeros(3)), 30.0)
+        nothing = replace(FIT, coef=np.zeros(3))
+        got = standardised(side("asin", A * 0, nothing), side("asin", B * 0, nothing), FIT.cov, 30.0)
     assert got["share_a"] == 0
     assert np.isnan(got["share_a_low"])
     assert "ratio" not in got

@@ -12,7 +12,7 @@ from aida_tools.claims.model import EACH, Interaction, Test
 from aida_tools.claims.verdict import Evidence
 from aida_tools.compare.contrasts import REST, Contrast, parse_contrast
 from aida_tools.compare.design import build_design
-from aida_tools.compare.estimate import batch_codes, row
+from aida_tools.compare.estimate import answer, batch_codes
 from aida_tools.compare.fit import Data
 from aida_tools.compare.formula import parse_formula
 from aida_tools.compare.models import MODELS
@@ -125,11 +125,10 @@ def _refit(
         parsed = [parse_contrast(text, formula, samples) for text in contrasts]
     except AidaError as error:
         raise Missing(str(error)) from error
-    out = {}
+    out: dict[str, dict[str, Any]] = {}
     for setting in settings(results, samples, counts, parsed, name):
         fit = MODELS[name].fit(setting.data(robust=True))[0]
-        for question in setting.questions:
-            out[str(question.contrast)] = row(setting, question, name, MODELS[name], fit, 0)
+        out |= {r["contrast"]: r for r in answer(setting, name, MODELS[name], fit, 0)}
     return out
 
 

@@ -1,21 +1,20 @@
-"""Fitting every model in every setting, in parallel."""
+"""Fitting every model in every setting."""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from aida_tools.compare.estimate import WIDEST, Question, Setting, row
+from aida_tools.compare.estimate import WIDEST, Setting, answer
 from aida_tools.compare.fit import Data, Fit, failed
 from aida_tools.compare.mixed import fit_mixed, why_no_batches
 from aida_tools.compare.models import MODELS, Model
 from aida_tools.compare.omnibus import Hypothesis, likelihood_ratio, wald
-from aida_tools.compare.standardise import standardised
+from aida_tools.compare.standardise import Side, side, standardised
 
 
 class Results(NamedTuple):
@@ -40,36 +39,38 @@ def fit_all(settings: list[Setting], models: list[str], *, robust: bool, focus: 
     focus
         The cell type whose every contrast also gets a likelihood ratio test.
     """
+    # One after the other: most of the time goes into many small steps, which threads only take from one another.
     tasks = [(s, name) for name in models for s in settings if s.by_batch == MODELS[name].by_batch]
-
-    def one(task: tuple[Setting, str]) -> Results:
-        setting, name = task
+    out = Results([], [], [])
+    for setting, name in tqdm(tasks, desc="models", unit="fit", disable=None, leave=False):
         model, types = MODELS[name], setting.denominator.types
         if setting.answerable:
             fits = model.fit(setting.data(robust=robust))
         else:
             fits = [failed(setting.design.matrix.shape[1], "too few samples", "too-few")] * len(types)
-        estimates = [row(setting, q, name, model, fit, k) for k, fit in enumerate(fits) for q in setting.questions]
-        shares = []
-        if name == models[0]:
-            fitted = [(fit, q) for fit in fits for q in setting.questions]
-            shares = [_standardised(model, fit, q, r) for (fit, q), r in zip(fitted, estimates, strict=True)]
-        tests = _tests(setting, name, fits, None if focus not in types else types.index(focus), robust=robust)
-        return Results(estimates, tests, [r for r in shares if r])
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(tqdm(pool.map(one, tasks), total=len(tasks), desc="models", unit="fit", disable=None, leave=False))
-    # One population alone asks nothing: no task, and tables without rows.
-    parts = zip(*done, strict=True) if done else ([], [], [])
-    return Results(*([r for rows in part for r in rows] for part in parts))
+        for k, fit in enumerate(fits):
+            rows = answer(setting, name, model, fit, k)
+            out.estimates.extend(rows)
+            if name == models[0] and model.link != "clr":
+                out.standardised.extend(_standardised(setting, model, fit, rows))
+        on_focus = types.index(focus) if focus in types else None
+        out.tests.extend(_tests(setting, name, fits, on_focus, robust=robust))
+    return out
 
 
-def _standardised(model: Model, fit: Fit, question: Question, estimate: dict[str, Any]) -> dict[str, Any]:
-    if "estimate" not in estimate or question.rows_a is None or question.rows_b is None or model.link == "clr":
-        return {}
-    names = ("annotator", "denominator", "cell_type", "model", "contrast", "status")
-    numbers = standardised(model.link, question.rows_a, question.rows_b, fit, estimate["df"])
-    return {name: estimate[name] for name in names} | numbers
+def _standardised(setting: Setting, model: Model, fit: Fit, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Standardise both sides of every estimate of one type; `rows` are those of the setting's questions."""
+    known: dict[tuple[str, str], Side] = {}
+    for question, row in zip(setting.questions, rows, strict=True):
+        if "estimate" not in row or question.rows_a is None or question.rows_b is None:
+            continue
+        contrast = question.contrast
+        for level, at in ((contrast.a, question.rows_a), (contrast.b, question.rows_b)):
+            if (contrast.column, level) not in known:
+                known[contrast.column, level] = side(model.link, at, fit)
+        sides = known[contrast.column, contrast.a], known[contrast.column, contrast.b]
+        names = ("annotator", "denominator", "cell_type", "model", "contrast", "status")
+        yield {name: row[name] for name in names} | standardised(*sides, fit.cov, row["df"])
 
 
 def _tests(setting: Setting, name: str, fits: list[Fit], focus: int | None, *, robust: bool) -> list[dict[str, Any]]:

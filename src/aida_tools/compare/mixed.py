@@ -6,6 +6,7 @@ Agrees with glmmTMB (tests/oracles/betabinomial.R), which uses the Laplace appro
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from scipy import special
@@ -27,6 +28,7 @@ NODES = (7, 35)
 _LOG_SD = (-6.0, 1.5)
 
 
+@cache
 def hermite(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return Gauss-Hermite nodes z and log(w) + z^2."""
     z, w = np.polynomial.hermite.hermgauss(nodes)

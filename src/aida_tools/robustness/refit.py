@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.compare.contrasts import Contrast
-from aida_tools.compare.estimate import Setting, make_settings, row
+from aida_tools.compare.estimate import Setting, answer, make_settings
 from aida_tools.compare.fit import failed
 from aida_tools.compare.formula import ParsedFormula
 from aida_tools.compare.models import MODELS
@@ -47,7 +47,7 @@ def selected(denominator: Denominator, samples: pd.DataFrame, selection: Selecti
 
 def fit_rows(settings: Sequence[Setting], focus: str, model: str, *, robust: bool) -> list[dict[str, Any]]:
     """Fit one model of one cell type; return a row for each contrast, as in `estimates.tsv`."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for setting in settings:
         d = setting.denominator
         k = d.types.index(focus)
@@ -58,7 +58,7 @@ def fit_rows(settings: Sequence[Setting], focus: str, model: str, *, robust: boo
             fit = MODELS[model].fit(setting.data(robust=robust))[k]
         else:
             fit = failed(setting.design.matrix.shape[1], "too few samples", "too-few")
-        rows += [row(setting, question, model, MODELS[model], fit, k) for question in setting.questions]
+        rows += answer(setting, model, MODELS[model], fit, k)
     return rows
 
 
