@@ -317,7 +317,10 @@ def model_show(name: str, model_folder: Path) -> None:
 @click.argument("labels", type=_EXISTING, nargs=-1, required=True)
 @_OUT
 def counts(cells: Path, labels: tuple[Path, ...], out: Path) -> None:
-    """Count the cell types in every sample of CELLS, for each folder of LABELS (one per annotator)."""
+    """Count the cell types in every sample of CELLS, for each folder of LABELS (one per annotator).
+
+    An annotator with calibrated probabilities (expected.tsv) also gives expected counts, as NAME:soft.
+    """
     from aida_tools.compose.run import compose
 
     compose(cells, labels, out)

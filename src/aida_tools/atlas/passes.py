@@ -6,11 +6,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from aida_tools.atlas import kernels, sketch
@@ -20,6 +22,20 @@ from aida_tools.scan.chunks import Scratch
 from aida_tools.scan.kernels import quality
 
 _BLOCK = 2048
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Let the linear algebra and numba's parallel loops use so many threads."""
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, before))
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def each_block[T](
@@ -124,8 +140,10 @@ def estimate_leverage(
     folded = np.zeros((sketch.sketch_rows(len(genes)), len(genes)))
     place, sign = sketch.sketch_places(hashes, len(folded))
     for rows, csr in each_block(counts, express, "sketch", threads=threads, size=size):
-        kernels.fold(*csr, place[rows], sign[rows], folded)
-    directions = sketch.projection(folded, np.random.default_rng(seed))
+        indptr, indices, data = csr
+        kernels.fold(indptr, indices, data, place[rows], sign[rows], folded)
+    with limited(threads):
+        directions = sketch.projection(folded, np.random.default_rng(seed))
     del folded
 
     def norms(block: Block) -> NDArray[np.float64]:

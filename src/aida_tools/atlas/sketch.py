@@ -2,7 +2,7 @@
 
 A cell's statistical leverage is the squared norm of its row in an orthonormal basis of the column space of the
 expression matrix A (cells x genes): high for a cell whose expression few others share. It is estimated without ever
-holding A: a count sketch S A (Clarkson & Woodruff 2013) gives R by QR, and the leverages are the squared row norms of
+holding A: a count sketch S A = Q R (Clarkson & Woodruff 2013) gives R, and the leverages are the squared row norms of
 A R^-1 Omega with a Gaussian Omega of few columns (Drineas et al. 2012); so does Seurat v5 (Hao et al. 2024).
 """
 
@@ -113,14 +113,15 @@ def projection(sketch: NDArray[np.float64], rng: np.random.Generator) -> NDArray
 
     Returns
     -------
-    R^-1 Omega, shape (n_genes, n_directions), where Q R = S A.
+    R^-1 Omega, shape (n_genes, n_directions), where Q R = S A; R is had from the Gram matrix, by Cholesky.
     """
     n_genes = sketch.shape[1]
-    # A ridge of one in 10^10 of the mean square keeps R invertible where genes are copies of one another.
-    ridge = np.sqrt(1e-10 * np.square(sketch).sum() / n_genes)
-    (r,) = linalg.qr(np.vstack([sketch, ridge * np.eye(n_genes)]), mode="r", overwrite_a=True, check_finite=False)
+    gram = sketch.T @ sketch
+    # A ridge of one in 10^8 of the mean square keeps R invertible where genes are copies of one another.
+    gram[np.diag_indices(n_genes)] += 1e-8 * np.trace(gram) / n_genes
+    r = linalg.cholesky(gram, overwrite_a=True, check_finite=False)
     omega = rng.standard_normal((n_genes, _N_DIRECTIONS)) / np.sqrt(_N_DIRECTIONS)
-    return linalg.solve_triangular(r[:n_genes], omega, check_finite=False)
+    return linalg.solve_triangular(r, omega, check_finite=False)
 
 
 def chances(leverage: NDArray[np.float64], total: NDArray[np.int64]) -> NDArray[np.float64]:

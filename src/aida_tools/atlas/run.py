@@ -1,0 +1,214 @@
+"""From a cohort's counts and labels to `atlas.h5ad` and `sketch.tsv`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from aida_tools import __version__
+from aida_tools.annotate.run import LABELS
+from aida_tools.atlas import passes, sketch
+from aida_tools.atlas.embed import MIN_CELLS, check_harmony, embed, normalise, variable_genes
+from aida_tools.atlas.h5ad import SCHEMA, WARNING, carried_columns, make_obs, write_h5ad
+from aida_tools.cohort.source import SOURCE, counts_file
+from aida_tools.config import CohortConfig, load_cohort
+from aida_tools.errors import AidaError
+from aida_tools.files import staged
+from aida_tools.scan.blocks import Counts, Genes
+from aida_tools.scan.stores import open_counts
+from aida_tools.tables import read_cells, write_tsv
+
+ATLAS, SKETCH = "atlas.h5ad", "sketch.tsv"
+#: Genes whose expression is drawn, as far as a cohort has them.
+MARKERS = ("FOXP3", "IL2RA", "CTLA4", "CD3E", "CD4", "CD8A", "MS4A1", "LYZ", "NKG7")
+#: Points a picture can show.
+_MOST_DRAWN = 20_000
+
+
+def choose_cells(
+    counts: Counts, cell_ids: NDArray[np.object_], kind: NDArray[np.integer], n: int, *, n_genes: int, seed: int,
+    threads: int,
+) -> tuple[sketch.Draw, dict[str, Any]]:  # fmt: skip
+    """Choose at most `n` cells by leverage, rare types kept.
+
+    Parameters
+    ----------
+    counts
+        The matrix.
+    cell_ids
+        Id of each cell, shape (n_cells,).
+    kind
+        Type of each cell, shape (n_cells,); -1 for none.
+    n
+        Cells wanted; if there are no more, all are taken and nothing is read.
+    n_genes
+        Genes that make up the leverage.
+    seed
+        Seed of the draw.
+    threads
+        Threads at work.
+
+    Returns
+    -------
+    The cells, and how they were chosen, for the record.
+    """
+    if len(kind) <= n:
+        return sketch.Draw(np.arange(len(kind)), np.ones(len(kind))), {"rule": "all cells with counts"}
+    hashes = sketch.hash_cells(cell_ids, seed)
+    moments, totals = passes.sum_moments(counts, threads=threads)
+    genes = sketch.choose_genes(moments, len(kind), n_genes)
+    leverage = passes.estimate_leverage(counts, totals, genes, hashes, seed=seed, threads=threads)
+    quota = sketch.quota_of(n, int(kind.max(initial=-1)) + 1)
+    drawn = sketch.draw(sketch.chances(leverage, totals), sketch.uniforms(hashes, 0), kind, n, quota)
+    return drawn, {"rule": "leverage scores", "quota_of_a_type": quota, "genes_of_leverage": len(genes)}
+
+
+def _read_labels(folders: Sequence[Path], cell_ids: pd.Series, cells_path: Path) -> dict[str, pd.Series]:
+    labels = {}
+    for folder in folders:
+        table = read_cells(folder / LABELS, columns=["cell_id", "cell_type"])
+        if not np.array_equal(table["cell_id"].to_numpy(), cell_ids.to_numpy()):
+            msg = f"{folder / LABELS}: its cells are not those of {cells_path}. Run `aida-tools annotate` again."
+            raise AidaError(msg)
+        labels[folder.name] = table["cell_type"].astype("category")
+    return labels
+
+
+def sketch_table(
+    xy: NDArray[np.float32], obs: pd.DataFrame, cell_type: pd.Series, matrix: sp.csr_matrix, genes: Genes
+) -> pd.DataFrame:
+    """Make the table that figures are drawn from.
+
+    Parameters
+    ----------
+    xy
+        Coordinates, shape (n_cells, 2).
+    obs
+        Table of the cells, with `site` and `batch`.
+    cell_type
+        Type of each cell, shape (n_cells,).
+    matrix
+        log1p(counts per 10,000), CSR of shape (n_cells, n_genes).
+    genes
+        Names of its columns.
+
+    Returns
+    -------
+    `x, y, cell_type, site, batch` and `expr:GENE` for those of `MARKERS` that are there.
+    """
+    table = pd.DataFrame({"x": xy[:, 0].round(3), "y": xy[:, 1].round(3), "cell_type": cell_type.to_numpy()})
+    table["site"], table["batch"] = obs["site"].to_numpy(), obs["batch"].to_numpy()
+    for gene in MARKERS:
+        columns = np.flatnonzero(genes.symbols == gene)
+        if len(columns):
+            table[f"expr:{gene}"] = matrix[:, columns[0]].toarray().ravel().round(3)
+    return table
+
+
+def _notes(cohort: CohortConfig, n: int, n_cells: int, about: dict[str, Any]) -> dict[str, Any]:
+    """Say in the file what it is."""
+    mark = "SYNTHETIC: " if cohort.synthetic and not cohort.title.startswith("SYNTHETIC") else ""
+    title = f"{mark}{cohort.title}, a sketch of {n:,} of {n_cells:,} cells"
+    notes = {"sketch": WARNING, "synthetic": cohort.synthetic, "version": __version__, "schema_reference": SCHEMA}
+    notes |= {key: value for key, value in (("citation", cohort.citation), ("licence", cohort.licence)) if value}
+    return {"title": title, "aida_tools": notes | about}
+
+
+def atlas(
+    cohort_path: Path,
+    fetched: Path,
+    cells_path: Path,
+    label_folders: Sequence[Path],
+    out: Path,
+    *,
+    cells: int = 50_000,
+    genes: int = 2_000,
+    harmony: bool = False,
+    seed: int = 1,
+    threads: int | None = None,
+) -> None:
+    """Write `atlas.h5ad`, a sketch of the cells with embeddings and labels, and `sketch.tsv` for the figures.
+
+    Parameters
+    ----------
+    cohort_path, fetched
+        The cohort file, and the folder in which `fetch` left its results.
+    cells_path
+        `cells.parquet` or its folder.
+    label_folders
+        Folders of annotators; the rare types of the first are kept, and it is drawn.
+    out
+        Folder for the results.
+    cells
+        Most cells of the sketch.
+    genes
+        Highly variable genes, of the leverage and of the embedding.
+    harmony
+        Correct the principal components for batches; needs the package harmonypy.
+    seed
+        Seed of everything random.
+    threads
+        Threads at work; default: all cores.
+
+    Raises
+    ------
+    AidaError
+        If an input is missing or the inputs are of different cells; if there are too few cells or genes; if
+        harmonypy is needed and not there.
+    """
+    if harmony:
+        check_harmony()
+    threads = threads or os.cpu_count() or 1
+    cohort = load_cohort(cohort_path)
+    source = counts_file(fetched)
+    cells_path = cells_path / "cells.parquet" if cells_path.is_dir() else cells_path
+    cell_ids = read_cells(cells_path, columns=["cell_id"])["cell_id"]
+    labels = _read_labels(label_folders, cell_ids, cells_path)
+    kind = next(iter(labels.values())).cat.codes.to_numpy()
+    with open_counts(source.path, source.format, cohort.counts_layer) as counts:
+        if counts.shape[0] != len(cell_ids):
+            msg = (
+                f"{counts.path}: {counts.shape[0]} cells, but {cells_path} has {len(cell_ids)}. "
+                "Make both from the same fetch."
+            )
+            raise AidaError(msg)
+        ids = cell_ids.to_numpy(dtype=object)
+        drawn, about = choose_cells(counts, ids, kind, cells, n_genes=genes, seed=seed, threads=threads)
+        raw = passes.gather_counts(counts, drawn.cells, ids[drawn.cells], threads=threads)
+        names, layer = counts.genes, counts.layer
+    del ids
+    if (empty := np.diff(raw.indptr) == 0).any():
+        drawn, raw = sketch.Draw(drawn.cells[~empty], drawn.probability[~empty]), raw[~empty]
+    used = variable_genes(raw, genes) if raw.shape[0] >= MIN_CELLS else np.empty(0, dtype=np.intp)
+    if len(used) < 3:
+        msg = (
+            f"{source.path}: {raw.shape[0]} cells with counts and {len(used)} genes seen in at least 10 of them. "
+            f"A picture needs {MIN_CELLS} cells and 3 genes."
+        )
+        raise AidaError(msg)
+    n, n_cells = len(drawn.cells), len(cell_ids)
+    table = read_cells(cells_path).iloc[drawn.cells].reset_index(drop=True)
+    types = {name: column.iloc[drawn.cells].reset_index(drop=True) for name, column in labels.items()}
+    carried, organism = carried_columns(source, drawn.cells)
+    obs = make_obs(table, types, carried, 1 / drawn.probability)
+    matrix = normalise(raw)
+    coordinates = embed(matrix, used, seed=seed, threads=threads, batch=table["batch"] if harmony else None)
+    about |= {"seed": seed, "n_cells_of_cohort": n_cells, "genes_of_embedding": len(used), "harmony": harmony}
+    inputs = [cohort_path, fetched / SOURCE, cells_path, *(folder / LABELS for folder in label_folders)]
+    config = {"cells": cells, "genes": genes, "harmony": harmony, "annotators": list(labels)}
+    details = about | {"layer": layer, "n_cells": n}
+    with staged(out, step="atlas", inputs=inputs, config=config, seed=seed, details=details) as staging:
+        uns = _notes(cohort, n, n_cells, about) | organism
+        write_h5ad(staging / ATLAS, matrix, raw, obs, names, used, coordinates, uns)
+        # In an order that has nothing to do with the file's, so that no batch hides another.
+        order = np.argsort(sketch.uniforms(sketch.hash_cells(obs.index.to_numpy(), seed), 3), kind="stable")
+        first = next(iter(types.values()))
+        table = sketch_table(coordinates["X_umap"], obs, first, matrix, names)
+        write_tsv(table.iloc[order[:_MOST_DRAWN]], staging / SKETCH)
