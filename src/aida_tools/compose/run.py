@@ -11,10 +11,13 @@ import pandas as pd
 from aida_tools.compose.counts import count_cells
 from aida_tools.errors import AidaError
 from aida_tools.files import staged
-from aida_tools.tables import CELL_COLUMNS, SAMPLE_COLUMNS, read_cells, read_denominators, write_tsv
+from aida_tools.tables import CELL_COLUMNS, SAMPLE_COLUMNS, read_cells, read_denominators, read_tsv, write_tsv
 
 LABELS = "labels.parquet"
 SETS = "sets.tsv"
+EXPECTED = "expected.tsv"
+#: Annotator of expected counts: this after the name of the one whose probabilities they are sums of.
+SOFT = ":soft"
 
 
 def make_samples(cells: pd.DataFrame, source: Path | str) -> pd.DataFrame:
@@ -112,6 +115,81 @@ def make_counts(cells: pd.DataFrame, labels: pd.DataFrame, annotator: str, types
     )
 
 
+def make_expected(
+    expected: pd.DataFrame, samples: pd.DataFrame, annotator: str, types: Sequence[str], source: Path | str
+) -> pd.DataFrame:
+    """Turn sums of probabilities into counts like any others, of an annotator of their own.
+
+    Hard calls of a rare type miss more cells than they wrongly take in. Calibrated probabilities summed have the
+    right mean over the cells they were calibrated on; between samples they still know only one prior, so that
+    differences are drawn together, the more so the less a type stands out.
+
+    Parameters
+    ----------
+    expected
+        Table `sample_id, cell_type, n_expected` (text or numbers).
+    samples
+        Table of samples with `sample_id` and `n_cells`.
+    annotator
+        Name of the annotator.
+    types
+        Types that get a row even where none is expected.
+    source
+        Where the table comes from, for messages.
+
+    Returns
+    -------
+    Long table `sample_id, annotator, cell_type, n_cells`, the annotator's name ending in `:soft`; every sample has a
+    row for every type, in the order of the samples.
+
+    Raises
+    ------
+    AidaError
+        If a column, a sample or a number is missing, repeated or wrong, or a sample has more expected cells than
+        cells.
+    """
+    for column in ("sample_id", "cell_type", "n_expected"):
+        if column not in expected.columns:
+            msg = f"{source}: column '{column}' is missing. Run `aida-tools annotate` again."
+            raise AidaError(msg)
+    numbers = pd.to_numeric(expected["n_expected"], errors="coerce")
+    wrong = np.flatnonzero(~(numbers >= 0) | np.isinf(numbers))
+    if len(wrong):
+        value = expected["n_expected"].iloc[wrong[0]]
+        msg = f"{source}: column 'n_expected', row {wrong[0] + 1}: value '{value}' must be a number of 0 or more."
+        raise AidaError(msg)
+    repeated = np.flatnonzero(expected.duplicated(["sample_id", "cell_type"]))
+    if len(repeated):
+        row = expected.iloc[repeated[0]]
+        msg = f"{source}: row {repeated[0] + 1} repeats sample_id '{row['sample_id']}', cell_type '{row['cell_type']}'."
+        raise AidaError(msg)
+    here, there = set(expected["sample_id"]), set(samples["sample_id"])
+    if here != there:
+        msg = (
+            f"{source}: sample_id '{min(here ^ there)}' is not in both this table and the cells. "
+            "Annotate the same cells, from a scan with their --samples."
+        )
+        raise AidaError(msg)
+    wide = expected.assign(n=numbers).pivot(index="sample_id", columns="cell_type", values="n")
+    wide = wide.reindex(index=samples["sample_id"], columns=sorted({*wide.columns, *types})).fillna(0.0)
+    over = np.flatnonzero(wide.sum(axis=1).to_numpy() > samples["n_cells"].to_numpy() + 1e-3)
+    if len(over):
+        name = wide.index[over[0]]
+        msg = (
+            f"{source}: sample_id '{name}': {wide.loc[name].sum():.3f} cells are expected of "
+            f"{samples['n_cells'].iloc[over[0]]}. The scan was of other cells: scan and annotate again."
+        )
+        raise AidaError(msg)
+    return pd.DataFrame(
+        {
+            "sample_id": np.repeat(wide.index.to_numpy(object), wide.shape[1]),
+            "annotator": f"{annotator}{SOFT}",
+            "cell_type": np.tile(wide.columns.to_numpy(object), len(wide)),
+            "n_cells": wide.to_numpy(float).ravel(),
+        }
+    )
+
+
 def compose(cells_path: Path, label_folders: Sequence[Path], out: Path) -> None:
     """Write `samples.tsv`, `counts.tsv` and `denominators.tsv`.
 
@@ -120,7 +198,8 @@ def compose(cells_path: Path, label_folders: Sequence[Path], out: Path) -> None:
     cells_path
         `cells.parquet`.
     label_folders
-        One folder per annotator, named after it, with `labels.parquet` and `sets.tsv`.
+        One folder per annotator, named after it, with `labels.parquet` and `sets.tsv`. One with `expected.tsv` is
+        counted twice: its labels as NAME, and the sums of its probabilities as `NAME:soft`.
     out
         Folder for the results.
 
@@ -133,15 +212,30 @@ def compose(cells_path: Path, label_folders: Sequence[Path], out: Path) -> None:
     if cells.empty:
         msg = f"{cells_path}: there is no cell in this cohort. Check the filters of the cohort file."
         raise AidaError(msg)
+    samples = make_samples(cells, cells_path)
     inputs = [cells_path]
     counts, sets = [], []
     for folder in label_folders:
         labels = read_cells(folder / LABELS, columns=["cell_id", "cell_type"])
-        members = read_denominators(folder / SETS)
-        counts.append(make_counts(cells, labels, folder.name, members["cell_type"].tolist()))
-        sets.append(members)
+        # The folder's name counts, also where it was copied or renamed.
+        name, members = folder.resolve().name, read_denominators(folder / SETS)
+        types = members["cell_type"].tolist()
+        counts.append(make_counts(cells, labels, name, types))
+        sets.append(members.assign(annotator=name))
         inputs += [folder / LABELS, folder / SETS]
+        path = folder / EXPECTED
+        if path.is_file():
+            counts.append(make_expected(read_tsv(path), samples, name, types, path))
+            sets.append(members.assign(annotator=f"{name}{SOFT}"))
+            inputs.append(path)
     with staged(out, step="counts", inputs=inputs) as staging:
-        write_tsv(make_samples(cells, cells_path), staging / "samples.tsv")
-        write_tsv(pd.concat(counts), staging / "counts.tsv")
+        write_tsv(samples, staging / "samples.tsv")
+        write_tsv(_as_text(pd.concat(counts)), staging / "counts.tsv")
         write_tsv(pd.concat(sets), staging / "denominators.tsv")
+
+
+def _as_text(counts: pd.DataFrame) -> pd.DataFrame:
+    """Write whole numbers of cells as such, although expected ones stand in the same column."""
+    values = counts["n_cells"]
+    text = values.map(lambda n: str(int(n)) if float(n).is_integer() else repr(float(n)))
+    return counts.assign(n_cells=text)
