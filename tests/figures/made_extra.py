@@ -139,9 +139,9 @@ def agreement() -> pd.DataFrame:
 
 
 def agreement_by_depth() -> pd.DataFrame:
-    """Return the confirmed Treg of three sites in ten bins of depth."""
+    """Return the sensitivity for Treg at three sites in ten bins of depth."""
     rows = [
-        {"site": site, "depth_bin": d, "n_a": 40, "n_both": 18 + 2 * d - 3 * k}
+        {"site": site, "depth": d, "estimate": (p := (18 + 2 * d - 3 * k) / 40), "low": p - 0.1, "high": p + 0.1}
         for k, site in enumerate(("JP", "KR", "SG"))
         for d in range(1, 11)
     ]

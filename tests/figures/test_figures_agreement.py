@@ -33,7 +33,7 @@ def made() -> pd.DataFrame:
                         donor = dict.fromkeys(donor, np.nan)
                     if level == "10":
                         p, interval, donor = np.nan, dict.fromkeys(interval, np.nan), dict.fromkeys(donor, np.nan)
-                    keys = {"annotator_a": a, "annotator_b": b, "within": within, "measure": measure}
+                    keys = {"annotator_a": a, "annotator_b": b, "within": within, "measure": measure, "n_cells": 50}
                     rows.append({**keys, "stratum": stratum, "level": level, "estimate": p, **interval, **donor})
     return pd.DataFrame(rows)
 

@@ -14,6 +14,7 @@ from aida_tools.config import load_populations
 from aida_tools.figures.plates import plates
 from aida_tools.figures.style import Palette
 from tests.figures import made_extra as made
+from tests.figures import made_labels
 
 
 def caption(root: Path, file: str, **wildcards: str) -> str:
@@ -31,6 +32,7 @@ def stems(page: Path, root: Path) -> list[str]:
         "permutation_null": null, "confusion": made.agreement(), "claims": made.claims()[0],
         "claim_contrasts": made.claims()[1], "power_curves": made.power_curves(),
         "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),
+        "agreement": made_labels.agreement(), "curves": made_labels.curves(), "thinned": made_labels.thinned(),
     }  # fmt: skip
     results = dataclasses.replace(load_results(page.parent / "compare"), extra=extra)
     palette = Palette(load_populations(root / "config" / "populations.tsv"))
@@ -39,7 +41,7 @@ def stems(page: Path, root: Path) -> list[str]:
 
 def test_each_figure_has_a_caption_of_its_own(stems: list[str], root: Path) -> None:
     texts = [caption(root, "figures.rst", name=stem, cohort="sample") for stem in stems]
-    assert len(set(texts)) == len(stems) == 16
+    assert len(set(texts)) == len(stems) == 19
     assert not [text for text in texts if text.strip().startswith("A figure of the comparison.")]
 
 

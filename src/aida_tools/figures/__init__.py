@@ -5,8 +5,10 @@ from aida_tools.figures.annotation import annotation
 from aida_tools.figures.claimed import claims_forest
 from aida_tools.figures.contrasts import forest
 from aida_tools.figures.covariates import age_and_sex
+from aida_tools.figures.depth_matched import depth_matched
 from aida_tools.figures.design import controls, design_map
 from aida_tools.figures.heatmap import shifts
+from aida_tools.figures.label_scores import label_curves
 from aida_tools.figures.planning import power_curves
 from aida_tools.figures.robustness import (
     leave_one_out,
@@ -27,8 +29,10 @@ __all__ = [
     "claims_forest",
     "composition",
     "controls",
+    "depth_matched",
     "design_map",
     "forest",
+    "label_curves",
     "label_errors",
     "leave_one_out",
     "permutation_null",

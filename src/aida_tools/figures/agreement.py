@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,41 @@ from aida_tools.figures.style import CYCLE, DOUBLE, MUTED, canvas, legend_column
 #: What is drawn, and which of the two annotators of a row it says something about.
 MEASURES = {"rate": "annotator_a", "sensitivity": "annotator_b", "specificity": "annotator_b"}
 STRATA = ("site", "depth")
+#: What the name of an annotator ends in that labelled counts thinned to one depth.
+THINNED = "-thinned"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one annotator is drawn: thinned counts in the colour of the whole ones, but hollow and dashed."""
+
+    colour: str
+    thinned: bool
+
+    @property
+    def face(self) -> str:
+        """Fill of its points."""
+        return "white" if self.thinned else self.colour
+
+    @property
+    def line(self) -> Literal["-", "--"]:
+        """Style of its lines."""
+        return "--" if self.thinned else "-"
+
+    def handle(self, name: str) -> Line2D:
+        """Return its entry in a legend."""
+        return Line2D(
+            [], [], color=self.colour, marker="o", markerfacecolor=self.face, linestyle=self.line, markersize=3,
+            linewidth=1, label=name,
+        )  # fmt: skip
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Give every annotator its look; `X-thinned` has the colour of `X`."""
+    names = list(names)
+    bases = list(dict.fromkeys(name.removesuffix(THINNED) for name in names))
+    colours = {base: CYCLE[k % len(CYCLE)] for k, base in enumerate(bases)}
+    return {name: Look(colours[name.removesuffix(THINNED)], name.endswith(THINNED)) for name in names}
 
 
 def errors_table(agreement: pd.DataFrame, *, within: str) -> pd.DataFrame:
@@ -85,10 +122,7 @@ def label_errors(table: pd.DataFrame, *, focus: str, width: float = DOUBLE, synt
             axes.set_title(f"{focus} share" if measure == "rate" else measure.capitalize(), visible=narrow or i == 0)
             axes.set_ylabel("%")
             axes.set_xlabel("site" if stratum == "site" else "depth, tenth (1 = shallowest)")
-    handles = [
-        Line2D([], [], color=CYCLE[k % len(CYCLE)], marker="o", markersize=3, linewidth=1, label=name)
-        for k, name in enumerate(annotators)
-    ]
+    handles = [look.handle(name) for name, look in looks(annotators).items()]
     handles.append(Line2D([], [], color=MUTED, linestyle=":", linewidth=0.8, label="all cells together"))
     names = [str(handle.get_label()) for handle in handles]
     figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(names, width))
@@ -100,10 +134,10 @@ def _panel(axes: Axes, own: pd.DataFrame, together: pd.DataFrame, annotators: Se
     depth = bool(len(own)) and own["stratum"].iloc[0] == "depth"
     levels = sorted(own["level"].unique(), key=(lambda v: int(float(v))) if depth else str)
     place = {level: x for x, level in enumerate(levels)}
-    present = [name for name in annotators if name in set(own["annotator"])]
-    for k, name in enumerate(present):
+    present = {name: look for name, look in looks(annotators).items() if name in set(own["annotator"])}
+    for k, (name, look) in enumerate(present.items()):
         mine = own[own["annotator"] == name]
-        colour = CYCLE[annotators.index(name) % len(CYCLE)]
+        colour = look.colour
         x = mine["level"].map(place).to_numpy(float) + 0.5 * ((k + 0.5) / len(present) - 0.5)
         for between in (True, False):
             drawn = (mine["between"] == between).to_numpy()
@@ -111,10 +145,9 @@ def _panel(axes: Axes, own: pd.DataFrame, together: pd.DataFrame, annotators: Se
             ends = mine["low"].to_numpy()[drawn], mine["high"].to_numpy()[drawn]
             axes.vlines(x[drawn], *ends, color=colour, linewidth=0.9, linestyle=style, gid="interval")
         order = np.argsort(x)
-        line = "-" if depth else "none"
         axes.plot(
-            x[order], mine["estimate"].to_numpy()[order], marker="o", linestyle=line, color=colour, markersize=3,
-            linewidth=0.7, gid="estimate",
+            x[order], mine["estimate"].to_numpy()[order], marker="o", linestyle=look.line if depth else "none",
+            color=colour, markerfacecolor=look.face, markersize=3, linewidth=0.7, gid="estimate",
         )  # fmt: skip
         for value in together.loc[together["annotator"] == name, "estimate"]:
             axes.axhline(value, color=colour, linestyle=":", linewidth=0.8, zorder=0.5)

@@ -23,7 +23,9 @@ from aida_tools.figures.style import (
     styled,
     wrap,
 )
-from aida_tools.figures.summary import cell_intervals
+
+#: A site and depth with fewer cells of the focus type shows nothing but chance.
+FEWEST = 10
 
 
 def agreement_matrix(table: pd.DataFrame, *, focus: str, show: int = 9) -> pd.DataFrame:
@@ -62,6 +64,40 @@ def agreement_matrix(table: pd.DataFrame, *, focus: str, show: int = 9) -> pd.Da
     return shown.div(full.reindex(shown.index).replace(0, np.nan), axis=0)
 
 
+def depth_table(agreement: pd.DataFrame, *, annotators: Sequence[str], within: str) -> pd.DataFrame:
+    """Take the sensitivities by site and depth out of `agreement.tsv`.
+
+    Parameters
+    ----------
+    agreement
+        As `aida-tools agreement` writes it.
+    annotators
+        The truth, and the annotator that is held against it.
+    within
+        Set of cell types, or `all`; where the table does not have it, `all`.
+
+    Returns
+    -------
+    One row a site and tenth of depth with 10 cells of the focus type at least: `site, depth` (1 = shallowest),
+    `estimate`, and the 95 % limits `low, high`: between donors, where there is none from cells alone.
+    """
+    chosen = within if within in set(agreement["within"]) else "all"
+    table = agreement[
+        (agreement["measure"] == "sensitivity")
+        & (agreement["stratum"] == "site|depth")
+        & (agreement["within"] == chosen)
+        & (agreement["annotator_a"] == annotators[0])
+        & (agreement["annotator_b"] == annotators[1])
+        & (agreement["n_cells"] >= FEWEST)
+    ]
+    parts = [str(level).rpartition("|") for level in table["level"]]
+    limits = {end: table[f"donor_ci_{end}"].fillna(table[f"ci_{end}"]) for end in ("low", "high")}
+    where = {"site": [site for site, _, _ in parts], "depth": [int(tenth) for _, _, tenth in parts]}
+    return pd.DataFrame(where | {"estimate": table["estimate"].to_numpy()}).assign(
+        **{end: values.to_numpy() for end, values in limits.items()}
+    )
+
+
 @styled
 def annotation(
     *,
@@ -80,8 +116,7 @@ def annotation(
     agreement
         One row a pair of labels of the two annotators: `cell_type_a, cell_type_b, n_cells`.
     by_depth
-        One row a site and bin of sequencing depth: `site, depth_bin` (1 = shallowest), `n_a` (cells that the first
-        annotator calls the focus type), `n_both` (of them, cells that the other does too).
+        See `depth_table`: the sensitivity of the second annotator by site and depth, taking the first for the truth.
     sketch
         One row a cell of a sample of cells: `x, y, cell_type`; up to some 20,000 rows.
     focus
@@ -96,7 +131,7 @@ def annotation(
     Returns
     -------
     Panels, as far as their tables are given: the sketch with the focus type in red, the agreement matrix (rows sum to
-    100 %), the agreement on the focus type by depth with a line a site and 95 % intervals.
+    100 %), the sensitivity for the focus type by depth with a line a site and 95 % intervals.
     """
     given = [
         name
@@ -183,16 +218,15 @@ def _depth(
 ) -> None:
     sites = sorted(table["site"].dropna().unique())
     for k, site in enumerate(sites):
-        own = table[table["site"] == site].sort_values("depth_bin")
-        low, high = cell_intervals(own["n_both"].to_numpy(float), own["n_a"].to_numpy(float))
-        x = own["depth_bin"].to_numpy(float) + 0.12 * (k - (len(sites) - 1) / 2)
+        own = table[table["site"] == site].sort_values("depth")
+        x = own["depth"].to_numpy(float) + 0.12 * (k - (len(sites) - 1) / 2)
         colour = CYCLE[k % len(CYCLE)]
-        axes.vlines(x, low, high, color=colour, linewidth=0.8, alpha=0.6)
-        axes.plot(x, own["n_both"] / own["n_a"], "o-", color=colour, markersize=3, linewidth=1, gid="depth")
+        axes.vlines(x, own["low"], own["high"], color=colour, linewidth=0.8, alpha=0.6)
+        axes.plot(x, own["estimate"], "o-", color=colour, markersize=3, linewidth=1, gid="depth")
     axes.set_ylim(0, 1.02)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{100 * v:.0f}" for v in np.linspace(0, 1, 6)])
-    axes.set_xlabel("depth, bin (1 = shallowest)")
-    axes.set_ylabel(f"{focus} of {annotators[0]} confirmed, %")
+    axes.set_xlabel("depth, tenth (1 = shallowest)")
+    axes.set_ylabel(wrap(f"{focus} of {annotators[0]} that {annotators[1]} finds, %", 34))
     axes.set_title("By site and depth")
     axes.grid(axis="y")
     handles = [

@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 
 from aida_tools.compare.results import Results, of_what
 from aida_tools.figures.agreement import errors_table, label_errors
-from aida_tools.figures.annotation import annotation
+from aida_tools.figures.annotation import annotation, depth_table
 from aida_tools.figures.claimed import claims_forest
 from aida_tools.figures.contrasts import ODDS_MODELS, RATIO_MODELS, forest, forest_table, site_band
 from aida_tools.figures.covariates import age_and_sex
+from aida_tools.figures.depth_matched import depth_matched, matched_table
 from aida_tools.figures.design import controls, design_map
 from aida_tools.figures.heatmap import shifts, shifts_table
+from aida_tools.figures.label_scores import label_curves, scores_table
 from aida_tools.figures.planning import power_curves
 from aida_tools.figures.robustness import (
     leave_one_out,
@@ -440,7 +442,7 @@ def _leave_out_plate(results: Results, palette: Palette) -> Plate | None:
 
 
 def _annotation_plate(results: Results) -> Plate | None:
-    tables = {name: results.extra.get(name) for name in ("confusion", "agreement_by_depth", "sketch")}
+    tables = {name: results.extra.get(name) for name in ("confusion", "sketch")}
     present = [table for table in tables.values() if table is not None and len(table)]
     if not present:
         return None
@@ -459,8 +461,16 @@ def _annotation_plate(results: Results) -> Plate | None:
             said = (
                 f" {names[1]} confirms {100 * both / ours['n_cells'].sum():.0f} % of the {focus} cells of {names[0]}."
             )
-    with_depth = tables["agreement_by_depth"] is not None
-    by_depth = ", and by site and depth of sequencing with 95 % intervals" if with_depth else ""
+    measured, depth = results.extra.get("agreement"), None
+    if measured is not None and "stratum" in measured:
+        depth = depth_table(measured, annotators=names, within=results.primary["denominator"])
+    with_depth = depth is not None and len(depth) > 0
+    by_depth = (
+        f", and how many of the {focus} cells of {names[0]} {names[1]} finds by site and depth of sequencing, with "
+        "95 % intervals (none below 10 cells)"
+        if with_depth
+        else ""
+    )
     return Plate(
         number=7,
         stem="annotation",
@@ -470,7 +480,7 @@ def _annotation_plate(results: Results) -> Plate | None:
         table=present[0],
         draw=lambda: annotation(
             agreement=agreement,
-            by_depth=tables["agreement_by_depth"],
+            by_depth=depth,
             sketch=tables["sketch"],
             focus=focus,
             annotators=names,
@@ -510,6 +520,77 @@ def _label_errors_plate(results: Results) -> Plate | None:
     )
 
 
+def _label_curves_plate(results: Results) -> Plate | None:
+    measured = results.extra.get("agreement")
+    if measured is None:
+        return None
+    focus, within = results.primary["focus"], results.primary["denominator"]
+    tables = [results.extra.get(name) for name in ("curves", "calibration")]
+    table = scores_table(tables[0], tables[1], measured, within=within)
+    if table.empty:
+        return None
+    areas, ratios = (table[table["point"] == point].dropna(subset="y") for point in ("area", "ratio"))
+    seen = [f"{e.annotator} has an average precision of {e.y:.2f}" for e in rows(areas)]
+    seen += [
+        f"{e.annotator} promises {e.y:.2f} times the {focus} cells there are ({e.low:.2f} to {e.high:.2f})"
+        for e in rows(ratios[ratios["stratum"] == "all"])
+    ]
+    truth = next(str(t["annotator_a"].iloc[0]) for t in tables if t is not None and len(t))
+    caption = f"Each annotator's scores held against the labels of {truth}"
+    if len(areas):
+        caption += (
+            f". Precision and recall where the cells with at least a score are called {focus}; circles: the "
+            "annotator's own labels; the area is the average precision, with its 95 % interval between donors"
+        )
+    if (table["panel"] == "calibration").any():
+        caption += (
+            f". Calibration: share of {focus} among cells of equal probability, thick in all cells with 95 % "
+            "intervals between donors, thin at each site; dotted: probabilities that hold. Right: the number of cells "
+            f"that the probabilities add up to, divided by the number that {truth} finds: the factor that soft "
+            "counts are off by"
+        )
+    return Plate(
+        number=17,
+        stem="label_curves",
+        title="What scores and probabilities are worth",
+        caption=f"{caption}.",
+        alt=f"Curves and dot plots. {'; '.join(seen) or 'Nothing could be measured'}.",
+        table=table,
+        draw=lambda: label_curves(table, focus=focus, annotators=_annotators(measured), synthetic=results.synthetic),
+    )
+
+
+def _annotators(agreement: pd.DataFrame) -> list[str]:
+    """Return the annotators in the order that their colours go by."""
+    return list(dict.fromkeys(agreement.loc[agreement["measure"] == "rate", "annotator_a"]))
+
+
+def _depth_matched_plate(results: Results) -> Plate | None:
+    thinned, measured = results.extra.get("thinned"), results.extra.get("agreement")
+    if thinned is None or thinned.empty or measured is None:
+        return None
+    focus = results.primary["focus"]
+    table = matched_table(thinned, measured, within=results.primary["denominator"])
+    if table.empty:
+        return None
+    seen = "; ".join(
+        f"{e.annotator} {100 * e.rate:.2f} % becomes {100 * e.rate_thinned:.2f} %"
+        for e in rows(table[table["stratum"] == "all"])
+    )
+    within = of_what(str(table["within"].iloc[0]))
+    return Plate(
+        number=18,
+        stem="depth_matched",
+        title="The same cells at matched depth",
+        caption=f"{focus} share of {within} by site, as measured and with the counts of every site thinned to the "
+        "depth of the shallowest, with 95 % intervals between donors. Right: the change in percentage points; its "
+        "interval compares every donor with itself. It is the work of depth, not of the donors.",
+        alt=f"Paired dot plot. {focus} share of {within}, all cells: {seen}.",
+        table=table,
+        draw=lambda: depth_matched(table, focus=focus, annotators=_annotators(measured), synthetic=results.synthetic),
+    )
+
+
 def _claims_plate(results: Results, palette: Palette) -> Plate | None:
     contrasts, claims = results.extra.get("claim_contrasts"), results.extra.get("claims")
     if contrasts is None or claims is None or not contrasts["estimate"].notna().any():
@@ -544,6 +625,8 @@ def plates(results: Results, palette: Palette) -> list[Plate]:
         _specification_plate(results, palette),
         _annotation_plate(results),
         _label_errors_plate(results),
+        _label_curves_plate(results),
+        _depth_matched_plate(results),
         _claims_plate(results, palette),
         _tipping_plate(results, palette),
         _permutation_plate(results, palette),
