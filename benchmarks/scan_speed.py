@@ -2,6 +2,7 @@
 
     python benchmarks/scan_speed.py side-by-side --cells 40000 --work DIR
     python benchmarks/scan_speed.py ladder --cells 100000 --cells 1270000 --work DIR
+    python benchmarks/scan_speed.py extras --cells 300000 --work DIR
 
 Every run is a process of its own, so that its peak memory is its own. Times are those of the work, from the file on
 the disk to the labels, without the start of Python and compilation (both tools are warmed up on a small file first).
@@ -10,12 +11,14 @@ the disk to the labels, without the start of Python and compilation (both tools 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ import aida_shaped
 
 GATE = Path(__file__).parents[1] / "config" / "annotators" / "gate.tsv"
 N_CLASSES, N_FEATURES = 40, 3_000
+#: Samples and authors' labels of the sums by group.
+N_SAMPLES, N_LABELS = 600, 33
 COHORT = """
 name: speed
 title: SYNTHETIC file in the shape of AIDA
@@ -76,7 +81,42 @@ def make_models(work: Path) -> None:
     import_model(work / "speed.pkl", work / "models", name="speed", label_map=None)
 
 
-def run_scan(work: Path, n_cells: int, threads: int) -> tuple[float, float]:
+def make_soft_model(work: Path) -> None:
+    """Write the same model with classes that exclude one another."""
+    from aida_tools.scan.model import load_model, save_model
+
+    folder = work / "models" / "soft"
+    if not folder.exists():
+        folder.mkdir()
+        save_model(dataclasses.replace(load_model(work / "models" / "speed"), name="soft", link="softmax"), folder)
+
+
+def make_tables(work: Path, n_cells: int) -> Path:
+    """Write which cell is of which sample, in order and in none, and an earlier scan with sites of five depths."""
+    import pandas as pd
+
+    from aida_tools.scan.stores import open_counts
+
+    folder = work / f"tables_{n_cells}"
+    if not folder.exists():
+        folder.mkdir()
+        with open_counts(make_file(work, n_cells)) as counts:
+            ids = counts.cell_ids(0, counts.shape[0])
+        rng = np.random.default_rng(0)
+        sample = np.arange(len(ids)) * N_SAMPLES // len(ids)
+        for name, codes in (("sorted", sample), ("mixed", rng.permutation(sample))):
+            table = {"cell_id": ids, "sample_id": [f"d{i:03d}|b" for i in codes], "site": [f"s{i % 5}" for i in codes]}
+            labels = [f"type{i:02d}" for i in rng.integers(0, N_LABELS, len(ids))]
+            cells = pd.DataFrame({**table, "author_label": labels, "cell_type_id": None})
+            cells.to_parquet(folder / f"{name}.parquet")
+            if name == "sorted":
+                # The deepest of the five keeps half of its UMIs.
+                scan = pd.DataFrame({"cell_id": ids, "total": 1000 * (4 + codes % 5)})
+                scan.to_parquet(folder / "scan.parquet")
+    return folder
+
+
+def run_scan(work: Path, n_cells: int, threads: int, model: str = "speed", **options: Any) -> tuple[float, float]:
     """Scan a file with gate and model; return the seconds and the CPU seconds."""
     import pyarrow.parquet as pq
 
@@ -85,11 +125,24 @@ def run_scan(work: Path, n_cells: int, threads: int) -> tuple[float, float]:
     start, cpu = time.perf_counter(), time.process_time()
     scan(
         work / f"cohort_{n_cells}.yaml", work / f"fetch_{n_cells}", work / f"scan_{n_cells}", gate_path=GATE,
-        models=["speed"], model_folder=work / "models", threads=threads,
+        models=[model], model_folder=work / "models", threads=threads, **options,
     )  # fmt: skip
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     print(pq.read_metadata(work / f"scan_{n_cells}" / "scan.parquet").num_rows, "cells")
     return seconds, cpu
+
+
+def run_extra(what: str, work: Path, n_cells: int, threads: int) -> tuple[float, float]:
+    """Scan a file with something more than gate and model."""
+    folder = make_tables(work, n_cells)
+    options: dict[str, Any] = {
+        "softmax": {"model": "soft"},
+        "expected": {"model": "soft", "expected": ["soft"]},
+        "pseudobulk": {"pseudobulk": ["author"]},
+        "pseudobulk-mixed": {"pseudobulk": ["author"], "samples_path": folder / "mixed.parquet"},
+        "thin": {"thin": folder / "scan.parquet"},
+    }[what]
+    return run_scan(work, n_cells, threads, **{"samples_path": folder / "sorted.parquet", **options})
 
 
 def run_celltypist(work: Path, n_cells: int, threads: int) -> tuple[float, float]:
@@ -115,7 +168,9 @@ def run_celltypist(work: Path, n_cells: int, threads: int) -> tuple[float, float
     return seconds, cpu
 
 
-RUNS = {"scan": run_scan, "celltypist": run_celltypist}
+EXTRAS = ("softmax", "expected", "pseudobulk", "pseudobulk-mixed", "thin")
+RUNS = {"scan": run_scan, "celltypist": run_celltypist} | {name: partial(run_extra, name) for name in EXTRAS}
+TOOLS = {"side-by-side": ("scan", "celltypist"), "ladder": ("scan",), "extras": ("scan", *EXTRAS)}
 
 
 def measure(tool: str, work: Path, n_cells: int, threads: int) -> dict[str, Any]:
@@ -151,7 +206,7 @@ def compare_labels(work: Path, n_cells: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["side-by-side", "ladder", "one"])
+    parser.add_argument("what", choices=[*TOOLS, "one"])
     parser.add_argument("tool", nargs="?", choices=RUNS)
     parser.add_argument("--cells", type=int, action="append", required=True)
     parser.add_argument("--threads", type=int, default=2)
@@ -166,11 +221,15 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {options.threads} threads")
     for n_cells in options.cells:
         make_file(options.work, n_cells)
-        tools = ["scan", "celltypist"] if options.what == "side-by-side" else ["scan"]
-        rows = [measure(tool, options.work, n_cells, options.threads) for tool in tools]
-        for row in rows:
-            print(json.dumps(row), flush=True)
-        if len(rows) > 1:
+        if options.what == "extras":
+            make_soft_model(options.work)
+            for size in (5_000, n_cells):
+                make_tables(options.work, size)
+        rows = []
+        for tool in TOOLS[options.what]:
+            rows.append(measure(tool, options.work, n_cells, options.threads))
+            print(json.dumps(rows[-1]), flush=True)
+        if options.what == "side-by-side":
             ratio, cpu = (rows[1][key] / rows[0][key] for key in ("seconds", "cpu_seconds"))
             alike = compare_labels(options.work, n_cells)
             print(f"scan: {ratio:.1f} times as fast, {cpu:.1f} times less CPU time; labels alike: {alike:.6f}")
