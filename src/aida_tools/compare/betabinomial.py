@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy import linalg, optimize, special
+from scipy import optimize, special
+from scipy.linalg import lapack
 
 from aida_tools.compare.fit import Data, Fit, failed, no_cells
 from aida_tools.compare.likelihood import all_terms
@@ -43,6 +44,8 @@ def maximise(objective: Objective, start: np.ndarray, lower: np.ndarray, upper: 
         held = ((point <= lower) & (gradient < 0)) | ((point >= upper) & (gradient > 0))
         free = np.flatnonzero(~held)
         step = np.zeros_like(point)
+        if not len(free):
+            return point, True
         step[free] = _ascent(-hessian[np.ix_(free, free)], gradient[free])
         decrement = float(step @ gradient)
         if decrement < 1e-8:
@@ -66,13 +69,14 @@ def _ascent(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Solve for the Newton step; where the function is not concave, with a ridge that makes it so."""
     scale = np.sqrt(np.maximum(np.abs(np.diag(information)), 1e-8))
     scaled = information / np.outer(scale, scale)
-    ridge = 0.0
+    diagonal, ridge = np.diag(scaled).copy(), 0.0
     while True:
-        try:
-            factor = linalg.cho_factor(scaled + ridge * np.eye(len(scale)), check_finite=False)
-            return linalg.cho_solve(factor, gradient / scale, check_finite=False) / scale
-        except linalg.LinAlgError:
-            ridge = max(4 * ridge, 1e-4)
+        # LAPACK itself: with a dozen parameters the checks around it take longer than the solution.
+        _, step, failure = lapack.dposv(scaled, gradient / scale)
+        if not failure:
+            return step / scale
+        ridge = max(4 * ridge, 1e-4)
+        np.fill_diagonal(scaled, diagonal + ridge)
 
 
 def _objective(counts: np.ndarray, totals: np.ndarray, design: np.ndarray) -> Objective:
@@ -199,11 +203,15 @@ def fit_restricted(data: Data) -> list[Fit]:
     return [fit_one_restricted(y, totals, data.design) for y in counts]
 
 
-def fit_betabinomial(data: Data) -> list[Fit]:
-    """Fit each type without a batch effect."""
+def fit_plain(data: Data) -> list[Fit]:
+    """Fit each type without a batch effect; once for all models that begin with it."""
     counts, totals = np.ascontiguousarray(data.counts.T, dtype=float), data.totals.astype(float)
-    fits = [fit_one(y, totals, data.design) for y in counts]
-    return [replace(fit, message=fit.message or data.crowded) for fit in fits]
+    return data.remember("plain", lambda: [fit_one(y, totals, data.design) for y in counts])
+
+
+def fit_betabinomial(data: Data) -> list[Fit]:
+    """Fit each type without a batch effect; the message says where the coefficients are too many for it."""
+    return [replace(fit, message=fit.message or data.crowded) for fit in fit_plain(data)]
 
 
 def fit_by_library(data: Data) -> list[Fit]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aida_tools.compare.betabinomial import fit_one
+from aida_tools.compare.betabinomial import fit_plain
 from aida_tools.compare.fit import Data, Fit, failed
 from aida_tools.compare.likelihood import all_terms
 
@@ -81,13 +81,12 @@ def cluster_pieces(counts: np.ndarray, totals: np.ndarray, data: Data, fit: Fit)
 
 def fit_cluster(data: Data) -> list[Fit]:
     """Fit each type by the beta-binomial, with covariance and degrees of freedom from the batches."""
-    p, totals = data.design.shape[1], data.totals.astype(float)
+    p = data.design.shape[1]
     if data.groups is None or data.n_groups < 3:
         why = f"{data.n_groups or 'no'} batches are recorded; clusters need three"
         return [failed(p, why, "too-few")] * data.counts.shape[1]
-    fits = []
-    for counts in np.ascontiguousarray(data.counts.T, dtype=float):
-        fit = fit_one(counts, totals, data.design)
+    fits, totals = [], data.totals.astype(float)
+    for counts, fit in zip(np.ascontiguousarray(data.counts.T, dtype=float), fit_plain(data), strict=True):
         if fit.converged:
             robust = jackknife(*cluster_pieces(counts, totals, data, fit))
             fit = replace(fit, cov=robust.cov, df_of=robust.df)

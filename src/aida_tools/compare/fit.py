@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,13 @@ class Data:
     design: np.ndarray
     groups: np.ndarray | None = None
     robust: bool = True
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def remember[T](self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made under a key: one model's step can be another's, too."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
     @property
     def crowded(self) -> str:

@@ -40,12 +40,13 @@ def fit_all(settings: list[Setting], models: list[str], *, robust: bool, focus: 
         The cell type whose every contrast also gets a likelihood ratio test.
     """
     # One after the other: most of the time goes into many small steps, which threads only take from one another.
-    tasks = [(s, name) for name in models for s in settings if s.by_batch == MODELS[name].by_batch]
+    given = [(s, s.data(robust=robust)) for s in settings]
+    tasks = [(s, data, name) for name in models for s, data in given if s.by_batch == MODELS[name].by_batch]
     out = Results([], [], [])
-    for setting, name in tqdm(tasks, desc="models", unit="fit", disable=None, leave=False):
+    for setting, data, name in tqdm(tasks, desc="models", unit="fit", disable=None, leave=False):
         model, types = MODELS[name], setting.denominator.types
         if setting.answerable:
-            fits = model.fit(setting.data(robust=robust))
+            fits = model.fit(data)
         else:
             fits = [failed(setting.design.matrix.shape[1], "too few samples", "too-few")] * len(types)
         for k, fit in enumerate(fits):
@@ -54,7 +55,7 @@ def fit_all(settings: list[Setting], models: list[str], *, robust: bool, focus: 
             if name == models[0] and model.link != "clr":
                 out.standardised.extend(_standardised(setting, model, fit, rows))
         on_focus = types.index(focus) if focus in types else None
-        out.tests.extend(_tests(setting, name, fits, on_focus, robust=robust))
+        out.tests.extend(_tests(setting, name, fits, data, on_focus))
     return out
 
 
@@ -73,14 +74,16 @@ def _standardised(setting: Setting, model: Model, fit: Fit, rows: list[dict[str,
         yield {name: row[name] for name in names} | standardised(*sides, fit.cov, row["df"])
 
 
-def _tests(setting: Setting, name: str, fits: list[Fit], focus: int | None, *, robust: bool) -> list[dict[str, Any]]:
+def _tests(setting: Setting, name: str, fits: list[Fit], data: Data, focus: int | None) -> list[dict[str, Any]]:
     """Return the tests over populations of every type, and a likelihood ratio test of each of the focus's contrasts."""
     if not setting.answerable:
         return []
     model, types = MODELS[name], setting.denominator.types
     rows = [_wald_row(setting, name, h, k, fit) for h in setting.hypotheses for k, fit in enumerate(fits)]
     if model.likelihood:
-        data = _data_of_ratio(setting, model, robust=robust)
+        if model.fit is fit_mixed and why_no_batches(data):
+            # The larger model could not fit them: the smaller must not either.
+            data = replace(data, groups=None)
         if data.crowded:
             said = [_start_row(setting, name, h, t, "LR") for h in setting.hypotheses for t in types]
             return rows + [r | {"note": data.crowded} for r in said]
@@ -88,19 +91,12 @@ def _tests(setting: Setting, name: str, fits: list[Fit], focus: int | None, *, r
             ratios = likelihood_ratio(model.fit, data, fits, h.weights)
             rows += [_ratio_row(setting, name, h, types[k], ratio) for k, ratio in enumerate(ratios)]
         if focus is not None:
-            rows += _focus_rows(setting, name, fits[focus], focus, robust=robust)
+            rows += _focus_rows(setting, name, fits[focus], data, focus)
     return rows
 
 
-def _data_of_ratio(setting: Setting, model: Model, *, robust: bool) -> Data:
-    """Return the data without batches if the larger model could not fit them: the smaller must not either."""
-    data = setting.data(robust=robust)
-    return replace(data, groups=None) if model.fit is fit_mixed and why_no_batches(data) else data
-
-
-def _focus_rows(setting: Setting, name: str, fit: Fit, focus: int, *, robust: bool) -> list[dict[str, Any]]:
-    data = _data_of_ratio(setting, MODELS[name], robust=robust)
-    alone = replace(data, counts=data.counts[:, [focus]])
+def _focus_rows(setting: Setting, name: str, fit: Fit, data: Data, focus: int) -> list[dict[str, Any]]:
+    alone = data.remember(("alone", focus), lambda: replace(data, counts=data.counts[:, [focus]]))
     rows = []
     for q in setting.questions:
         if q.standing.status in ("within-site", "between-site"):

@@ -106,13 +106,13 @@ def all_terms(counts: np.ndarray, totals: np.ndarray, eta: np.ndarray, tau: floa
 
 @_jit
 def _mode(
-    counts: np.ndarray, totals: np.ndarray, eta: np.ndarray, tau: float, sd: float, start: float
+    counts: np.ndarray, totals: np.ndarray, eta: np.ndarray, lo: int, hi: int, tau: float, sd: float, start: float
 ) -> tuple[float, float]:  # pragma: no cover
-    """Return the mode of a batch's standardised intercept given its samples, and its standard deviation there."""
+    """Return the mode of a batch's standardised intercept given its samples, lo to hi, and its spread there."""
     u, width = start, 1.0
     for _ in range(50):
         slope, curve = -u, -1.0
-        for i in range(len(counts)):
+        for i in range(lo, hi):
             t = terms(counts[i], totals[i], eta[i] + sd * u, tau)
             slope += sd * t[1]
             curve += sd * sd * t[3]
@@ -160,42 +160,47 @@ def mixed_loglik(
     tau, sd = theta[p], math.exp(theta[p + 1])
     m, q = p + 2, len(nodes)
     value, gradient, hessian = 0.0, np.zeros(m), np.zeros((m, m))
-    log_post, score, point = np.empty(q), np.empty((q, m)), np.empty(m)
+    # Loops and not array expressions: those take a second to compile.
+    log_post, score, point, mean = np.empty(q), np.empty((q, m)), np.empty(m), np.empty(m)
+    eta, store = np.zeros(len(counts)), np.empty((q, 5, len(counts)))
+    for i in range(len(counts)):
+        for c in range(p):
+            eta[i] += design[i, c] * theta[c]
     for j in range(len(starts) - 1):
         lo, hi = starts[j], starts[j + 1]
-        eta = design[lo:hi] @ theta[:p]
-        mode, width = _mode(counts[lo:hi], totals[lo:hi], eta, tau, sd, modes[j])
+        mode, width = _mode(counts, totals, eta, lo, hi, tau, sd, modes[j])
         modes[j] = mode
-        store = np.empty((q, 5, hi - lo))
+        top = -math.inf
         for k in range(q):
             u = mode + math.sqrt(2.0) * width * nodes[k]
             total = log_weights[k] + math.log(width) - 0.5 * u * u - 0.5 * math.log(math.pi)
-            for i in range(hi - lo):
-                t = terms(counts[lo + i], totals[lo + i], eta[i] + sd * u, tau)
+            for i in range(lo, hi):
+                t = terms(counts[i], totals[i], eta[i] + sd * u, tau)
                 total += t[0]
-                for d in range(5):
-                    store[k, d, i] = t[d + 1]
+                store[k, 0, i], store[k, 1, i], store[k, 2, i], store[k, 3, i], store[k, 4, i] = t[1:]
             log_post[k] = total
-        top = log_post.max()
+            top = max(top, total)
         norm = 0.0
         for k in range(q):
             norm += math.exp(log_post[k] - top)
         value += top + math.log(norm)
-        mean = np.zeros(m)
+        for c in range(m):
+            mean[c] = 0.0
         for k in range(q):
             weight = math.exp(log_post[k] - top) / norm
             b = sd * (mode + math.sqrt(2.0) * width * nodes[k])
-            score[k, :] = 0.0
-            for i in range(hi - lo):
+            for c in range(m):
+                score[k, c] = 0.0
+            for i in range(lo, hi):
                 g_eta, g_tau = store[k, 0, i], store[k, 1, i]
                 h_ee, h_et, h_tt = store[k, 2, i], store[k, 3, i], store[k, 4, i]
                 for c in range(p):
-                    x = design[lo + i, c]
+                    x = design[i, c]
                     score[k, c] += g_eta * x
                     hessian[c, p] += weight * h_et * x
                     hessian[c, p + 1] += weight * h_ee * b * x
                     for d in range(c, p):
-                        hessian[c, d] += weight * h_ee * x * design[lo + i, d]
+                        hessian[c, d] += weight * h_ee * x * design[i, d]
                 score[k, p] += g_tau
                 score[k, p + 1] += g_eta * b
                 hessian[p, p] += weight * h_tt
@@ -210,7 +215,8 @@ def mixed_loglik(
             for c in range(m):
                 for d in range(c, m):
                     hessian[c, d] += weight * point[c] * point[d]
-        gradient += mean
+        for c in range(m):
+            gradient[c] += mean[c]
     for c in range(m):
         for d in range(c):
             hessian[c, d] = hessian[d, c]

@@ -15,7 +15,7 @@ from aida_tools.compare.betabinomial import (
     LOG_PRECISION,
     Objective,
     covariance,
-    fit_one,
+    fit_plain,
     fit_restricted,
     log_binomials,
     maximise,
@@ -149,23 +149,24 @@ def with_unbiased_batches(fit: Fit, counts: np.ndarray, data: Data) -> Fit:
     return replace(fit, cov=fit.cov + missing * batches.T @ batches)
 
 
-def fit_one_mixed(counts: np.ndarray, totals: np.ndarray, data: Data) -> Fit:
+def fit_one_mixed(counts: np.ndarray, data: Data, plain: Fit) -> Fit:
     """Fit one cell type with a normal intercept for each batch, by maximum likelihood.
 
     Parameters
     ----------
-    counts, totals
+    counts
         Shape (n,), floats.
     data
-        Its design and groups; its samples must be sorted by group.
+        Its totals (floats), design and groups; its samples must be sorted by group.
+    plain
+        The fit without a batch effect.
 
     Returns
     -------
     Fit with t on the degrees of freedom of `Containment`; `group_sd` is 0 where the batches vary no more than their
     donors explain.
     """
-    p = data.design.shape[1]
-    plain = fit_one(counts, totals, data.design)
+    p, totals = data.design.shape[1], data.totals
     if not plain.converged:
         return plain
     if _variance_score(counts, totals, data, plain) <= 0:
@@ -220,10 +221,10 @@ def fit_mixed_ml(data: Data) -> list[Fit]:
     design = np.ascontiguousarray(data.design[order])
     ordered = Data(data.counts[order], data.totals[order].astype(float), design, data.codes[order])
     counts = np.ascontiguousarray(ordered.counts.T, dtype=float)
-    return [fit_one_mixed(y, ordered.totals, ordered) for y in counts]
+    return [fit_one_mixed(y, ordered, plain) for y, plain in zip(counts, fit_plain(data), strict=True)]
 
 
 def fit_mixed(data: Data) -> list[Fit]:
     """Fit each type with a random batch intercept: `fit_mixed_ml`, with the covariance of `with_unbiased_batches`."""
-    fits = fit_mixed_ml(data)
-    return [with_unbiased_batches(fit, counts, data) for fit, counts in zip(fits, data.counts.T, strict=True)]
+    counts = np.ascontiguousarray(data.counts.T, dtype=float)
+    return [with_unbiased_batches(fit, y, data) for fit, y in zip(fit_mixed_ml(data), counts, strict=True)]

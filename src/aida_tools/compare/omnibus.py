@@ -93,6 +93,11 @@ def wald(fit: Fit, weights: np.ndarray) -> tuple[float, int, float, float]:
     return statistic, q, df, float(p)
 
 
+def _null_design(design: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the part of a design, shape (n, p), whose coefficients satisfy `weights @ coef = 0`."""
+    return np.ascontiguousarray(design @ linalg.null_space(weights))
+
+
 def likelihood_ratio(
     fit: Callable[[Data], list[Fit]], data: Data, fits: list[Fit], weights: np.ndarray
 ) -> list[tuple[float, int, float]]:
@@ -113,7 +118,8 @@ def likelihood_ratio(
     a fit did not converge. The null model is fitted on the design's columns that satisfy the hypothesis.
     """
     q = int(np.linalg.matrix_rank(weights))
-    smaller = fit(replace(data, design=np.ascontiguousarray(data.design @ linalg.null_space(weights))))
+    null = data.remember(("null", weights.tobytes()), lambda: replace(data, design=_null_design(data.design, weights)))
+    smaller = fit(null)
     out = []
     for large, small in zip(fits, smaller, strict=True):
         usable = large.converged and small.converged
