@@ -6,6 +6,7 @@ less after Phipson et al. (2016, doi 10.1214/16-AOAS920). Agrees with limma 3.54
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -54,13 +55,18 @@ def _f_distribution(df: float, prior_df: float) -> stats.rv_continuous:
     return stats.chi2(df, scale=1 / df) if np.isinf(prior_df) else stats.f(df, prior_df)
 
 
+@cache
+def _legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(nodes)
+
+
 def _winsorised_moments(df: float, prior_df: float) -> tuple[float, float]:
     """Return mean and variance of log F, its tails set to their quantiles, by Gauss-Legendre quadrature."""
     law = _f_distribution(df, prior_df)
     tails = np.array(_WINSOR)
     edges = law.ppf([tails[0], 1 - tails[1]])
     low, high = edges / (1 + edges)
-    nodes, weights = np.polynomial.legendre.leggauss(128)
+    nodes, weights = _legendre(128)
     at = low + (high - low) * (nodes + 1) / 2
     density = law.pdf(at / (1 - at)) / (1 - at) ** 2 * weights / 2 * (high - low)
     z, z_edges = np.log(at / (1 - at)), np.log(edges)

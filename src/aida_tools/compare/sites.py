@@ -24,8 +24,7 @@ class Standing(NamedTuple):
 
 def names(samples: pd.DataFrame, column: str) -> np.ndarray:
     """Return a column as an array of names, None where missing, shape (n,)."""
-    values = samples[column]
-    return values.astype(object).where(values.notna(), None).to_numpy()
+    return samples[column].to_numpy(dtype=object, na_value=None)
 
 
 def side_masks(contrast: Contrast, samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
