@@ -92,3 +92,16 @@ def annotators() -> pd.DataFrame:
         ["gate-thinned", "gate", "A marker gate on the counts of one cell at a time.", None, None, None, True],
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def unresolved() -> pd.DataFrame:
+    """Return the cells without a definite label."""
+    shares = zip(LEVELS, (0.06, 0.04, 0.1), strict=True)
+    rows = [_row("author", None, "all", "unresolved", level, p, p - 0.01, p + 0.01, n=5000) for level, p in shares]
+    return pd.DataFrame([*rows, *(_row("gate", None, "all", "unresolved", level, 0, 0, 0, n=5000) for level in LEVELS)])
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """Return all of them by name."""
+    made = (agreement, annotators, calibration, curves, thinned, unresolved)
+    return {function.__name__: function() for function in made}

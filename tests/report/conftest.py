@@ -12,7 +12,7 @@ from aida_tools.figures import run
 from aida_tools.figures.run import draw_figures
 from aida_tools.report.run import write_report
 from aida_tools.tables import write_tsv
-from tests.figures import made_extra
+from tests.figures import made_extra, made_labels
 from tests.figures.made_compare import write_compare
 
 CLAIMS = pd.DataFrame(
@@ -42,6 +42,8 @@ def page(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     later.mkdir()
     write_tsv(CLAIMS, later / "claims.tsv")
     write_tsv(made_extra.site_bound(), later / "site_bound.tsv")
+    for name, table in made_labels.tables().items():
+        write_tsv(table, later / f"{name}.tsv")
     with pytest.MonkeyPatch.context() as patch:
         # The page shows SVG and PNG only; PDF takes most of the time.
         patch.setattr(run, "save", _save_for_the_page)

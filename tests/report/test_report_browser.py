@@ -48,7 +48,7 @@ def column(tab, table: str, index: int) -> list[str]:
 
 def test_every_picture_is_drawn(tab) -> None:
     widths = tab.eval_on_selector_all("figure img", "images => images.map(i => i.naturalWidth * i.complete)")
-    assert len(widths) == 8
+    assert len(widths) == 11
     assert min(widths) > 100
 
 

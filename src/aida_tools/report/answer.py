@@ -16,6 +16,7 @@ import pandas as pd
 
 from aida_tools.compare.results import Results, of_what
 from aida_tools.figures.contrasts import to_ratio
+from aida_tools.report.labels import GATE_ONLY, gate_only
 from aida_tools.report.words import counted, interval, listed, p_value, percent
 from aida_tools.tables import EMPTY_STATUSES
 
@@ -98,7 +99,7 @@ class _Writer:
         row = self.results.headline()
         if row is None:
             headline, reasons = self._nothing()
-            return Answer(headline, tuple(reasons), (), compared=False)
+            return Answer(headline, tuple(filter(None, [*reasons, self._gate()])), (), compared=False)
         a, _, b = row["contrast"].removeprefix("population: ").partition(" - ")
         headline = self._extremes(row, a) if b == "rest" else self._pair(row, a, b)
         other = "all others together" if b == "rest" else self.label(b)
@@ -109,6 +110,7 @@ class _Writer:
             self._site_bound(row),
             self._controls(row),
             self._labels(row),
+            self._gate(),
             self._specifications(row),
             self._permutation(row),
             self._detectable(row),
@@ -226,6 +228,9 @@ class _Writer:
         if against:
             return f"The labels matter: with those of {listed(against)} the difference is not seen."
         return f"The labels of {listed(agree)} give the same direction." if agree else ""
+
+    def _gate(self) -> str:
+        return GATE_ONLY if gate_only(self.results) else ""
 
     def _controls(self, row: Mapping[Any, Any]) -> str:
         if row["status"] != "between-site":

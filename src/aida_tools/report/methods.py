@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aida_tools.compare.results import Results, of_what
+from aida_tools.report.labels import label_methods, label_references
 from aida_tools.report.words import counted, listed
 
 #: Model -> what it is, as a manuscript says it.
@@ -72,7 +73,7 @@ def methods_paragraphs(results: Results, labels: dict[str, str], packages: dict[
         "primary "
         "annotation. Donors, not cells, were the units of replication."
     )
-    paragraphs = [samples, shares]
+    paragraphs = [samples, shares, *filter(None, [label_methods(results)])]
     if results.primary.get("model") and len(populations) > 1:
         paragraphs += [_model_text(o), _contrast_text(focus)]
     paragraphs.append(_software_text(o, packages))
@@ -121,6 +122,7 @@ def references(results: Results) -> list[str]:
     found = [REFERENCE_STUDY]
     if citation := (o.get("cohort") or {}).get("citation"):
         found.append(f"Data: {citation}")
+    found += label_references(results)
     used = o.get("models", []) if results.estimated else []
     found += [f"{model}: {o['references'][model]}" for model in used if o.get("references", {}).get(model)]
     return found

@@ -18,6 +18,7 @@ from aida_tools.errors import AidaError
 from aida_tools.figures.style import DOUBLE
 from aida_tools.files import staged
 from aida_tools.report.answer import make_answer
+from aida_tools.report.labels import label_blocks, label_sentences
 from aida_tools.report.methods import methods_paragraphs, references
 from aida_tools.report.tables import Block, blocks, claim_rows
 from aida_tools.report.words import cell
@@ -30,7 +31,7 @@ _LARGE = 300_000
 #: Sections of the page that hold figures: key, heading, numbers of the figures.
 _GROUPS = (
     ("figures", "What was measured", (1, 2, 4, 6)),
-    ("labels", "How sure are the labels?", (7, 16)),
+    ("labels", "How sure are the labels?", (16, 7, 17, 18)),
     ("robustness", "How sure is the comparison?", (9, 11, 13, 14)),
     ("context", "The rest of the picture", (3, 5, 8, 10, 12, 15)),
 )
@@ -175,13 +176,15 @@ def write_report(
     steps = _steps([*map(Path, provenance), *known])
     packages: dict[str, str] = next((s["packages"] for s in steps if s["step"] == "compare"), {})
     answer = make_answer(results, labels)
-    tables = {section: [_show(b) for b in some] for section, some in blocks(results, labels).items()}
+    found = blocks(results, labels) | {"labels": label_blocks(results)}
+    tables = {section: [_show(b) for b in some] for section, some in found.items()}
+    intros = {"labels": label_sentences(results)}
     shown = [{**figure, **_picture(figures, figure["stem"])} for figure in drawn["figures"]]
     groups = [(key, name, [f for f in shown if f["number"] in numbers]) for key, name, numbers in _GROUPS]
     sections = [
         ("answer", "Answer"),
         *([("claims", "Claims")] if "claims" in results.extra else []),
-        *((key, name) for key, name, some in groups if some or tables.get(key)),
+        *((key, name) for key, name, some in groups if some or tables.get(key) or intros.get(key)),
         *([("contrasts", "Contrasts")] if tables["contrasts"] else []),
         *([("samples", "Samples")] if tables["samples"] else []),
         ("missing", "Not estimable"),
@@ -201,6 +204,7 @@ def write_report(
         facts=_facts(results),
         sections=sections,
         groups=groups,
+        intros=intros,
         claims=claim_rows(results),
         blocks=tables,
         aliases=_aliases(results),

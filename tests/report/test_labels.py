@@ -1,0 +1,115 @@
+"""The section on labels says what the tables of `agreement` say, and names what they rest on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from aida_tools.compare.results import Results, load_results
+from aida_tools.report.answer import make_answer
+from aida_tools.report.labels import GATE_ONLY, gate_only, label_blocks, label_sentences
+from aida_tools.report.methods import methods_paragraphs, references
+from tests.figures import made_labels as made
+from tests.figures.made_compare import write_compare
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    folder = tmp_path_factory.mktemp("labels")
+    return dataclasses.replace(load_results(write_compare(folder / "compare")), extra=made.tables())
+
+
+def without(results: Results, **tables: pd.DataFrame | None) -> Results:
+    extra = {k: v for k, v in (results.extra | tables).items() if v is not None}
+    return dataclasses.replace(results, extra=extra)
+
+
+def with_kinds(results: Results, *kinds: str) -> Results:
+    rows = [[f"one{i}", kind, f"A {kind}."] for i, kind in enumerate(kinds)]
+    return without(results, annotators=pd.DataFrame(rows, columns=["annotator", "kind", "description"]))
+
+
+def test_each_table_has_its_sentence(results: Results) -> None:
+    assert label_sentences(results) == [
+        "What is counted here are the labels of author (The labels that came with the data). Beside them stand those "
+        "of gate (A marker gate on the counts of one cell at a time).",
+        "Held against author, gate finds 70.0 % (60.0 to 80.0) of the Treg cells among CD4 T cells. By site its "
+        "sensitivity runs from 70.0 % (KR) to 70.0 % (SG), its specificity from 99.0 % (KR) to 99.0 % (SG).",
+        "Of all cells author leaves 6.0 % without a definite label, from 4.0 % (KR) to 10.0 % (SG).",
+        "The probabilities of gate add up to 1.20 (1.10 to 1.30) times the Treg cells that author finds, from 0.80 "
+        "(KR) to 2.00 (SG): of equal numbers of cells soft counts would make numbers 2.50-fold apart.",
+        "At matched depth the Treg share of CD4 T cells by gate changes from 5.0 % to 3.0 % at site KR (-2.4 to -1.6 "
+        "percentage points), more than anywhere else; the highest and the lowest site are 3.0 points apart as "
+        "measured, 1.0 at matched depth.",
+    ]  # fmt: skip
+
+
+def test_tables_that_are_not_there_leave_no_sentence_and_no_table(results: Results) -> None:
+    nothing = dataclasses.replace(results, extra={})
+    assert label_sentences(nothing) == []
+    assert label_blocks(nothing) == []
+    empty = dataclasses.replace(results, extra={name: table.iloc[:0] for name, table in made.tables().items()})
+    assert label_sentences(empty) == []
+    assert label_blocks(empty) == []
+    assert len(label_sentences(without(results, thinned=None, calibration=None))) == 3
+
+
+@pytest.mark.parametrize(
+    ("kinds", "alone"),
+    [(("gate",), True), (("gate", "gate"), True), (("gate", "consensus"), True), (("gate", "author"), False),
+     (("gate", "blood"), False), (("folds", "gate"), False), (("model",), False), (("protein", "gate"), False)],
+)  # fmt: skip
+def test_a_gate_alone_is_said_first_and_on_the_first_screen(
+    results: Results, kinds: tuple[str, ...], alone: bool
+) -> None:
+    now = with_kinds(results, *kinds)
+    assert gate_only(now) == alone
+    assert (label_sentences(now)[0] == GATE_ONLY) == alone
+    answer = make_answer(now, {})
+    assert (GATE_ONLY in answer.limits) == alone
+    assert "aida-tools model add actinn --out models" in GATE_ONLY
+
+
+def test_a_gate_alone_is_said_where_nothing_could_be_compared(tmp_path: Path) -> None:
+    one = write_compare(
+        tmp_path / "compare", sites={"S": ("X", 1, ("Korean",))}, donors_per_batch=4, controls=False, drop=()
+    )
+    answer = make_answer(with_kinds(load_results(one), "gate"), {})
+    assert not answer.compared
+    assert answer.sentences[-1] == GATE_ONLY
+
+
+def test_tables_hold_every_site(results: Results) -> None:
+    blocks = {block.key: block.table for block in label_blocks(results)}
+    assert set(blocks) == {"annotators", "label-errors", "unresolved", "label-calibration", "depth-matched"}
+    errors = blocks["label-errors"]
+    assert list(errors["site"]) == ["all", "all", "KR", "KR", "SG", "SG"]
+    row = errors[(errors["annotator"] == "gate") & (errors["site"] == "SG")].iloc[0]
+    assert [row["sensitivity, %"], row["specificity, %"], row["F1, %"]] == pytest.approx([70, 99, 72])
+    assert [row["sensitivity low"], row["average precision high"]] == pytest.approx([60, 80])
+    ratios = blocks["label-calibration"].set_index("site")
+    assert ratios.loc["SG", "expected / observed"] == 2
+    assert ratios.loc["KR", "calibration error, %"] == pytest.approx(2)
+    depth = blocks["depth-matched"].set_index("level")
+    assert depth.loc["site: KR", "change, points"] == pytest.approx(-2)
+    assert depth.loc["between sites: highest - lowest", "at matched depth, %"] == pytest.approx(1)
+    assert blocks["unresolved"].set_index(["annotator", "site"]).loc[("author", "SG"), "unresolved, %"] == 10
+
+
+def test_the_primary_annotator_is_first_also_where_its_counts_are_soft(results: Results) -> None:
+    soft = dataclasses.replace(results, options=results.options | {"annotator": "gate:soft"})
+    assert label_sentences(soft)[0].startswith("What is counted here are the labels of gate (")
+
+
+def test_methods_name_annotators_thinning_and_models(results: Results) -> None:
+    text = "\n".join(methods_paragraphs(results, {}, {}))
+    assert "Cells were labelled by author (The labels that came with the data) and gate (A marker gate" in text
+    assert "thinned binomially to the depth of the shallowest and labelled again by gate" in text
+    assert "gate-thinned" not in text
+    assert "take the labels of author for the truth" in text
+    model = made.annotators().assign(models="m1", licence="MIT", attribution="Someone (2024)")
+    assert "m1: Someone (2024) (MIT)" in references(without(results, annotators=model))
+    assert "labelled by" not in "\n".join(methods_paragraphs(dataclasses.replace(results, extra={}), {}, {}))
