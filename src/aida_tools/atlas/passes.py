@@ -197,6 +197,7 @@ def gather_counts(
             )
             raise AidaError(msg)
         matrix = sp.csr_matrix((block.data, block.indices, block.indptr), (len(block), counts.shape[1]))[local]
+        matrix.eliminate_zeros()
         return np.diff(matrix.indptr), matrix.indices.astype(np.int32), matrix.data.astype(np.float32)
 
     parts = deque(part for _, part in each_block(counts, pick, "read counts", threads=threads) if part is not None)
