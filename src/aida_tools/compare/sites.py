@@ -6,7 +6,7 @@ a cell count: the statuses follow from the design alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,8 @@ class Standing(NamedTuple):
 
 def names(samples: pd.DataFrame, column: str) -> np.ndarray:
     """Return a column as an array of names, None where missing, shape (n,)."""
-    return samples[column].to_numpy(dtype=object, na_value=None)
+    values: Any = samples[column]  # The stubs do not know that None can stand for missing.
+    return values.to_numpy(dtype=object, na_value=None)
 
 
 def side_masks(contrast: Contrast, samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
