@@ -214,8 +214,9 @@ def scan_gather(scans: tuple[Path, ...], out: Path) -> None:
 @click.option(
     "--annotator",
     required=True,
-    help="author, gate, blood, blood-sensitive, a model of the scan, or the name of models in folds.",
+    help="author, protein, gate, blood, blood-sensitive, a model of the scan, or the name of models in folds.",
 )
+@click.option("--fetched", type=_EXISTING, help="Folder of `fetch`, for `protein`, which reads the data's proteins.")
 @click.option(
     "--label-map",
     type=_EXISTING,
@@ -223,13 +224,11 @@ def scan_gather(scans: tuple[Path, ...], out: Path) -> None:
 )
 @_MODELS
 @_OUT
-def annotate(
-    cohort: Path, cells: Path, scan: Path | None, annotator: str, label_map: Path | None, model_folder: Path, out: Path
-) -> None:
-    """Label the CELLS of a COHORT by one annotator; all but `author` need the folder of SCAN."""
+def annotate(cohort: Path, cells: Path, scan: Path | None, annotator: str, out: Path, **options: Any) -> None:
+    """Label the CELLS of a COHORT by one annotator; all but `author` and `protein` need the folder of SCAN."""
     from aida_tools.annotate.run import annotate as run
 
-    run(cohort, cells, scan, annotator, out, label_map=label_map, model_folder=model_folder)
+    run(cohort, cells, scan, annotator, out, **options)
 
 
 @main.command()

@@ -31,6 +31,8 @@ class Annotation:
         Table `sample_id, cell_type, n_expected`, where the annotator gives calibrated probabilities.
     inputs
         Files that were read beside the cells and the scan.
+    tables
+        Further tables to write: file name -> table.
     """
 
     labels: pd.DataFrame
@@ -38,3 +40,4 @@ class Annotation:
     card: Card
     expected: pd.DataFrame | None = None
     inputs: list[Path] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)

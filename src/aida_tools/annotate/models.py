@@ -13,7 +13,7 @@ from aida_tools.files import sha256, staged
 from aida_tools.scan.model import ARRAYS, LABEL_MAP, LinearModel, find_model, save_model
 from aida_tools.scan.scorers import load_any
 
-RESERVED = ("author", "gate", "consensus")
+RESERVED = ("author", "gate", "blood", "blood-sensitive", "consensus", "protein")
 
 
 def check_name(name: str) -> None:

@@ -11,8 +11,10 @@ import pandas as pd
 from aida_tools.annotate import combine
 from aida_tools.annotate.annotation import COLUMNS, SCORES, Annotation
 from aida_tools.annotate.card import CARD, Card, read_card
-from aida_tools.annotate.scanned import AUTHOR, Scan, from_scan
+from aida_tools.annotate.proteins import PROTEIN, from_proteins
+from aida_tools.annotate.scanned import AUTHOR, Scan, find_label_map, from_scan
 from aida_tools.cohort.labels import resolve_labels
+from aida_tools.cohort.source import SOURCE
 from aida_tools.config import load_cohort
 from aida_tools.errors import AidaError
 from aida_tools.files import staged
@@ -60,6 +62,7 @@ def annotate(
     *,
     label_map: Path | None = None,
     model_folder: Path = Path("models"),
+    fetched: Path | None = None,
 ) -> None:
     """Write what one annotator says: `labels.parquet`, `sets.tsv`, `annotator.json`, perhaps `expected.tsv`.
 
@@ -68,16 +71,18 @@ def annotate(
     cohort_path
         The cohort file.
     cells_path, scan_path
-        `cells.parquet` and `scan.parquet`, or their folders. `author` needs no scan.
+        `cells.parquet` and `scan.parquet`, or their folders. `author` and `protein` need no scan.
     annotator
-        `author`, `gate`, a model the scan was given, the common name of models trained in folds, or one made of
-        models: `blood`, `blood-sensitive`.
+        `author`, `protein`, `gate`, a model the scan was given, the common name of models trained in folds, or one
+        made of models: `blood`, `blood-sensitive`.
     out
         Folder for the results; its name is the annotator's name in all tables.
     label_map
         Table that says what each label is counted as; by default the model's own, or the one in config.
     model_folder
         Folder of models.
+    fetched
+        Folder in which `fetch` left its results; only `protein` needs it.
 
     Raises
     ------
@@ -88,6 +93,13 @@ def annotate(
     inputs = [cohort_path, cells_path]
     if annotator == AUTHOR:
         found = from_author(cells_path, cohort_path)
+    elif annotator == PROTEIN:
+        if fetched is None:
+            msg = f"annotator '{PROTEIN}' reads the data's proteins: name the folder of `aida-tools fetch`, --fetched."
+            raise AidaError(msg)
+        label_map = label_map or find_label_map(PROTEIN, model_folder)
+        found = from_proteins(cells_path, cohort_path, fetched, label_map)
+        inputs.append(fetched / SOURCE)
     elif scan_path is None:
         msg = f"annotator '{annotator}' needs the folder of `aida-tools scan` as third argument."
         raise AidaError(msg)
@@ -110,6 +122,8 @@ def write_annotation(
         found.card.write(name, staging)
         if found.expected is not None:
             write_tsv(found.expected, staging / EXPECTED)
+        for file, table in found.tables.items():
+            write_tsv(table, staging / file)
     if found.expected is None:
         (out / EXPECTED).unlink(missing_ok=True)
 
