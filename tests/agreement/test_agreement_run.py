@@ -233,7 +233,8 @@ def scored(made: tuple[Path, pd.DataFrame]) -> tuple[Path, pd.DataFrame]:
     unknown = numbers | {"probability": np.full(len(cells), np.nan)}
     write_labels(folder / "model-thinned", cells["cell_id"], fewer, **unknown)
     card = {
-        "annotator": "model", "kind": "model", "description": "A model.", "thinned": False,
+        "annotator": "model", "kind": "model", "thinned": False,
+        "description": "A model (m1: m1 et al.; m2: m2 et al.).",
         "models": [{"name": n, "licence": "MIT", "attribution": f"{n} et al.", "sha256": "0"} for n in ("m1", "m2")],
     }  # fmt: skip
     (folder / "model" / "annotator.json").write_text(json.dumps(card))
@@ -313,7 +314,9 @@ def test_thinned_labels_are_held_against_their_own(scored: tuple[Path, pd.DataFr
 def test_annotators_are_described_as_far_as_they_say(scored: tuple[Path, pd.DataFrame]) -> None:
     table = run(scored[0], "gate", "author", "model", "model-thinned")["annotators"].set_index("annotator")
     assert list(table.index) == ["gate", "author", "model", "model-thinned"]
-    assert list(table.loc["model"]) == ["model", "A model.", "m1; m2", "MIT", "m1 et al.; m2 et al.", False]
+    assert list(table.loc["model"]) == [
+        "model", "A model.", "m1; m2", "m1: MIT; m2: MIT", "m1: m1 et al.; m2: m2 et al.", False,
+    ]  # fmt: skip
     assert table.loc["gate", ["kind", "description", "models"]].isna().all()
     assert list(table["thinned"]) == [False, False, False, True]
 

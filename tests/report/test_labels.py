@@ -110,6 +110,6 @@ def test_methods_name_annotators_thinning_and_models(results: Results) -> None:
     assert "thinned binomially to the depth of the shallowest and labelled again by gate" in text
     assert "gate-thinned" not in text
     assert "take the labels of author for the truth" in text
-    model = made.annotators().assign(models="m1", licence="MIT", attribution="Someone (2024)")
-    assert "m1: Someone (2024) (MIT)" in references(without(results, annotators=model))
+    model = made.annotators().assign(models="m1", licence="m1: MIT", attribution="m1: Someone (2024)")
+    assert "Models: m1: Someone (2024). Licences: m1: MIT" in references(without(results, annotators=model))
     assert "labelled by" not in "\n".join(methods_paragraphs(dataclasses.replace(results, extra={}), {}, {}))

@@ -13,16 +13,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from aida_tools.agreement import kernel
+from aida_tools.annotate.card import CARD, read_card
 from aida_tools.annotate.combine import UNRESOLVED
 from aida_tools.annotate.run import LABELS, SETS
 from aida_tools.errors import AidaError
-from aida_tools.files import read_json
 from aida_tools.scan.run import SCAN
 from aida_tools.tables import read_cells, read_denominators
 
 ALL = "all"
-#: What a folder of labels says of its annotator.
-CARD = "annotator.json"
 
 Mask = NDArray[np.bool_]
 
@@ -250,11 +248,8 @@ def read_annotator(folder: Path, cells_path: Path, ids: NDArray[Any], focus: str
         score = numbers[margin].to_numpy(float) if numbers[margin].notna().any() else None
         probable = score is not None and bool(numbers["probability"].notna().any())
     read, card = [path, folder / SETS], {}
+    # Labels by other means may come without.
     if (folder / CARD).is_file():
-        again = "Run `aida-tools annotate` again."
-        card = read_json(folder / CARD, absent=again, broken=again)
-        if not isinstance(card, dict) or not all(isinstance(m, dict) for m in card.get("models") or []):
-            msg = f"{folder / CARD}: it does not describe an annotator. {again}"
-            raise AidaError(msg)
+        card = read_card(folder)
         read.append(folder / CARD)
     return Annotator(folder.name, pd.Categorical(labels["cell_type"]), members, score, probable, card), read

@@ -90,11 +90,16 @@ def describe(annotators: Sequence[Annotator]) -> pd.DataFrame:
     """Return what the annotators say of themselves, one row each; what nothing is known of is missing."""
     rows = []
     for one in annotators:
-        models = one.card.get("models") or []
-        row: dict[str, Any] = {"annotator": one.name} | {k: one.card.get(k) for k in ("kind", "description")}
-        for column, key in (("models", "name"), ("licence", "licence"), ("attribution", "attribution")):
-            row[column] = "; ".join(dict.fromkeys(str(m[key]) for m in models if m.get(key))) or None
-        rows.append(row | {"thinned": bool(one.card.get("thinned", one.name.endswith(thinned.THINNED)))})
+        models = one.card.get("models", [])
+        said = {
+            key: "; ".join(f"{m['name']}: {m[key]}" for m in models if m.get(key)) for key in ("licence", "attribution")
+        }
+        # The sentence ends with the attribution, which has a column of its own here.
+        text = one.card.get("description", "").removesuffix(".").removesuffix(f" ({said['attribution']})")
+        row = {"annotator": one.name, "kind": one.card.get("kind"), "description": f"{text}." if text else None}
+        row["models"] = "; ".join(str(m["name"]) for m in models)
+        thin = bool(one.card.get("thinned", one.name.endswith(thinned.THINNED)))
+        rows.append({key: value or None for key, value in (row | said).items()} | {"thinned": thin})
     return pd.DataFrame(rows)
 
 

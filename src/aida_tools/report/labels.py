@@ -344,10 +344,10 @@ def label_methods(results: Results) -> str:
 
 
 def label_references(results: Results) -> list[str]:
-    """List the models that labelled the cells, as their makers want to be named."""
+    """List the models that labelled the cells, as their makers want to be named, with their licences."""
     found = []
     for row in annotators(results).to_dict("records"):
         if row.get("attribution"):
-            licence = f" ({row['licence']})" if row.get("licence") else ""
-            found.append(f"{row['models']}: {row['attribution']}{licence}")
+            licence = f". Licences: {row['licence']}" if row.get("licence") else ""
+            found.append(f"Models: {row['attribution']}{licence}")
     return list(dict.fromkeys(found))
