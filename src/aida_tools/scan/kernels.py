@@ -374,6 +374,22 @@ def add_to_groups(
 
 
 @njit(nogil=True, cache=True)
+def take_nonzero(sums: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the places and values of the non-zeros of an array, and set it to zero."""
+    n = 0
+    for i in range(len(sums)):
+        n += sums[i] != 0
+    places, values = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int64)
+    n = 0
+    for i in range(len(sums)):
+        if sums[i] != 0:
+            places[n], values[n] = i, sums[i]
+            n += 1
+    sums[:] = 0
+    return places, values
+
+
+@njit(nogil=True, cache=True)
 def add_probabilities(
     group: NDArray[np.integer],
     label: NDArray[np.integer],

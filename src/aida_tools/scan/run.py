@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import click
 import numpy as np
@@ -276,7 +278,11 @@ def write_scan(tables: Iterable[pa.Table], path: Path) -> int:
 
 
 def _open_pseudobulk(
-    names: Sequence[str], samples: Samples | None, models: Sequence[Model], n_genes: int, folder: Path
+    names: Sequence[str],
+    samples: Samples | None,
+    models: Sequence[Model],
+    n_genes: int,
+    open_file: Callable[[], IO[bytes]],
 ) -> list[Pseudobulk]:
     """Make room for the sums by the labels of these annotators."""
     known: dict[str, Callable[[], Sequence[str]]] = {GATE: lambda: gates.LABELS}
@@ -290,7 +296,9 @@ def _open_pseudobulk(
         if name not in known:
             msg = f"--pseudobulk {name}: nobody of that name labels cells in this scan. {did_you_mean(name, known)}"
             raise AidaError(msg)
-    return [Pseudobulk(n, samples.names, known[n](), n_genes, folder) for n in names] if samples is not None else []
+    if samples is None:
+        return []
+    return [Pseudobulk(n, samples.names, known[n](), n_genes, open_file()) for n in names]
 
 
 def scan(
@@ -374,8 +382,13 @@ def scan(
             "pseudobulk": list(pseudobulk), "expected": list(expected),
             "thinning": None if thinning is None else {"by": thin_by, "seed": seed},
         }  # fmt: skip
-        with staged(out, step="scan", inputs=inputs, seed=seed if thinning else None, details=details) as staging:
-            sums = _open_pseudobulk(pseudobulk, samples, [m for m, _ in loaded], counts.shape[1], staging)
+        record = staged(out, step="scan", inputs=inputs, seed=seed if thinning else None, details=details)
+        with record as staging, ExitStack() as files:
+
+            def temporary() -> IO[bytes]:
+                return files.enter_context(tempfile.TemporaryFile(dir=staging))
+
+            sums = _open_pseudobulk(pseudobulk, samples, [m for m, _ in loaded], counts.shape[1], temporary)
             soft = open_expected(expected, [m for m, _ in loaded], samples.names if samples is not None else None)
             plan = make_plan(counts, gate, gate_path, loaded, samples, sums, soft, thinning)
             details["genes_shared"] = {model.name: model.n_shared for model in plan.models}
