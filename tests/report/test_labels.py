@@ -34,8 +34,8 @@ def with_kinds(results: Results, *kinds: str) -> Results:
 
 def test_each_table_has_its_sentence(results: Results) -> None:
     assert label_sentences(results) == [
-        "What is counted here are the labels of author (The labels that came with the data). Beside them stand those "
-        "of gate (A marker gate on the counts of one cell at a time).",
+        "What is counted here are the labels of author (the authors' labels). Beside them stand those of gate (the "
+        "marker gate).",
         "Held against author, gate finds 70.0 % (60.0 to 80.0) of the Treg cells among CD4 T cells. By site its "
         "sensitivity runs from 70.0 % (KR) to 70.0 % (SG), its specificity from 99.0 % (KR) to 99.0 % (SG).",
         "Of all cells author leaves 6.0 % without a definite label, from 4.0 % (KR) to 10.0 % (SG).",
@@ -101,12 +101,15 @@ def test_tables_hold_every_site(results: Results) -> None:
 
 def test_the_primary_annotator_is_first_also_where_its_counts_are_soft(results: Results) -> None:
     soft = dataclasses.replace(results, options=results.options | {"annotator": "gate:soft"})
-    assert label_sentences(soft)[0].startswith("What is counted here are the labels of gate (")
+    assert label_sentences(soft)[0].startswith("What is counted here are the labels of gate (the marker gate).")
 
 
 def test_methods_name_annotators_thinning_and_models(results: Results) -> None:
     text = "\n".join(methods_paragraphs(results, {}, {}))
-    assert "Cells were labelled by author (The labels that came with the data) and gate (A marker gate" in text
+    assert (
+        "Cells were labelled by author (the authors' labels) and gate (the marker gate). Labels of author: The" in text
+    )
+    assert "Labels of gate: A marker gate on the counts of one cell at a time." in text
     assert "thinned binomially to the depth of the shallowest and labelled again by gate" in text
     assert "gate-thinned" not in text
     assert "take the labels of author for the truth" in text

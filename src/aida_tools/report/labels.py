@@ -17,6 +17,16 @@ from aida_tools.report.words import listed, percent
 #: Kinds of annotators that know more than the marker gate.
 _TAUGHT = {"author", "model", "folds", "blood", "protein"}
 _ERRORS = ("sensitivity", "specificity", "precision", "f1")
+#: Kind of an annotator -> what it is, in a few words.
+KINDS = {
+    "author": "the authors' labels",
+    "gate": "the marker gate",
+    "model": "a trained model",
+    "folds": "models, each asked for donors it had not seen",
+    "blood": "two published models for blood together",
+    "consensus": "what the others agree on",
+    "protein": "gates on proteins",
+}
 GATE_ONLY = (
     "The cells were labelled by a marker gate, because no model is installed or chosen: `aida-tools model add actinn "
     "--out models` and `aida-tools model add stcat --out models` bring two published ones for blood."
@@ -49,17 +59,16 @@ def label_sentences(results: Results) -> list[str]:
 
 
 def _named(row: Mapping[Any, Any]) -> str:
-    """Write an annotator with what it is: `gate (A marker gate on the counts)`."""
-    return f"{row['annotator']} ({row['description'].strip().rstrip('.')})" if row["description"] else row["annotator"]
+    """Write an annotator with what it is: `gate (the marker gate)`."""
+    words = KINDS.get(str(row["kind"]))
+    return f"{row['annotator']} ({words})" if words else str(row["annotator"])
 
 
 def _who(results: Results) -> Iterator[str]:
-    known = [row for row in annotators(results).to_dict("records") if not _thinned(row["annotator"])]
-    if not known:
-        return
-    said = [_named(row) for row in known]
-    first = f"What is counted here are the labels of {said[0]}."
-    yield f"{first} Beside them stand those of {listed(said[1:])}." if said[1:] else first
+    said = [_named(row) for row in annotators(results).to_dict("records") if not _thinned(row["annotator"])]
+    if said:
+        first = f"What is counted here are the labels of {said[0]}."
+        yield f"{first} Beside them stand those of {listed(said[1:])}." if said[1:] else first
 
 
 def _thinned(name: Any) -> bool:
@@ -317,8 +326,8 @@ def label_methods(results: Results) -> str:
     whole = [row for row in known.to_dict("records") if not _thinned(row["annotator"])]
     if not whole:
         return ""
-    said = [_named(row) for row in whole]
-    text = f"Cells were labelled by {listed(said)}."
+    text = f"Cells were labelled by {listed([_named(row) for row in whole])}."
+    text += "".join(f" Labels of {row['annotator']}: {row['description']}" for row in whole if row["description"])
     if gate_only(results):
         text += " No model labelled them."
     errors = _rows(results, "agreement")

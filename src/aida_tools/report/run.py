@@ -31,7 +31,7 @@ _LARGE = 300_000
 #: Sections of the page that hold figures: key, heading, numbers of the figures.
 _GROUPS = (
     ("figures", "What was measured", (1, 2, 4, 6)),
-    ("labels", "How sure are the labels?", (16, 7, 17, 18)),
+    ("labels", "How sure are the labels?", (16, 7, 17, 18, 19)),
     ("robustness", "How sure is the comparison?", (9, 11, 13, 14)),
     ("context", "The rest of the picture", (3, 5, 8, 10, 12, 15)),
 )
