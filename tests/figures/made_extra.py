@@ -149,13 +149,16 @@ def agreement_by_depth() -> pd.DataFrame:
 
 
 def sketch() -> pd.DataFrame:
-    """Return 3,000 cells of six types in the plane."""
+    """Return 3,000 cells of six types in the plane, of three sites, with the expression of two genes."""
     rng = np.random.default_rng(2)
     types = ["CD4_naive", "CD8", "NK", "B", "monocyte", "Treg"]
     centres = dict(zip(types, [(0, 0), (4, 1), (6, -3), (-5, 4), (-6, -4), (1, 2.2)], strict=True))
     drawn = rng.choice(types, 3000, p=[0.3, 0.2, 0.15, 0.1, 0.22, 0.03])
     xy = np.array([centres[t] for t in drawn]) + rng.normal(0, 0.8, (3000, 2))
-    return pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "cell_type": drawn})
+    site = rng.choice(["JP", "KR", "SG"], 3000)
+    table = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "cell_type": drawn, "site": site, "batch": site + "_B1"})
+    table["expr:FOXP3"] = np.where(drawn == "Treg", rng.exponential(1.0, 3000), 0)
+    return table.assign(**{"expr:CD4": 0.0})
 
 
 def claims() -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -171,13 +171,10 @@ def test_agreement_is_in_per_cent_of_the_row_with_the_focus_first() -> None:
 
 
 def test_labels_have_a_panel_a_table() -> None:
-    whole = figures.annotation(
-        agreement=made.agreement(), by_depth=made.agreement_by_depth(), sketch=made.sketch(), focus="Treg"
-    )
-    assert [a.get_title(loc="left") for a in whole.axes] == ["Cells", "Agreement, % of the row", "By site and depth"]
-    assert len(points(whole.axes[0], "cells")) == 3000
+    whole = figures.annotation(agreement=made.agreement(), by_depth=made.agreement_by_depth(), focus="Treg")
+    assert [a.get_title(loc="left") for a in whole.axes] == ["Agreement, % of the row", "By site and depth"]
     assert "60" in words(whole)
-    depth = [line for line in whole.axes[2].lines if line.get_gid() == "depth"]
+    depth = [line for line in whole.axes[1].lines if line.get_gid() == "depth"]
     assert [line.get_ydata()[0] for line in depth] == [20 / 40, 17 / 40, 14 / 40]
     assert words(figures.annotation(focus="Treg")).strip().endswith(".")
 
@@ -195,7 +192,7 @@ def test_claims_are_grouped_with_their_verdicts_and_contrasts(palette: Palette) 
 
 _DRAW: dict[str, Callable[[Palette, float], Figure]] = {
     "annotation": lambda p, w: figures.annotation(
-        agreement=made.agreement(), by_depth=made.agreement_by_depth(), sketch=made.sketch(), focus="Treg", width=w
+        agreement=made.agreement(), by_depth=made.agreement_by_depth(), focus="Treg", width=w
     ),
     "claims": lambda p, w: figures.claims_forest(made.claims()[1], made.claims()[0], p, width=w),
     "specification": lambda p, w: figures.specification_curve(

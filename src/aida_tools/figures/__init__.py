@@ -2,6 +2,7 @@
 
 from aida_tools.figures.agreement import label_errors
 from aida_tools.figures.annotation import annotation
+from aida_tools.figures.atlas import atlas
 from aida_tools.figures.claimed import claims_forest
 from aida_tools.figures.contrasts import forest
 from aida_tools.figures.covariates import age_and_sex
@@ -26,6 +27,7 @@ __all__ = [
     "Palette",
     "age_and_sex",
     "annotation",
+    "atlas",
     "claims_forest",
     "composition",
     "controls",

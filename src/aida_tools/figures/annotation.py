@@ -1,4 +1,4 @@
-"""How sure the labels are: where annotators agree, at which site and depth they do not, and a sketch of the cells."""
+"""How sure the labels are: where annotators agree, at which site and depth they do not."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from aida_tools.figures.agreement import FEWEST
 from aida_tools.figures.style import (
     CYCLE,
     DOUBLE,
     FOCUS,
-    RULE,
     canvas,
     legend_columns,
     note,
@@ -23,9 +23,6 @@ from aida_tools.figures.style import (
     styled,
     wrap,
 )
-
-#: A site and depth with fewer cells of the focus type shows nothing but chance.
-FEWEST = 10
 
 
 def agreement_matrix(table: pd.DataFrame, *, focus: str, show: int = 9) -> pd.DataFrame:
@@ -103,7 +100,6 @@ def annotation(
     *,
     agreement: pd.DataFrame | None = None,
     by_depth: pd.DataFrame | None = None,
-    sketch: pd.DataFrame | None = None,
     focus: str,
     annotators: Sequence[str] = ("one annotator", "another"),
     width: float = DOUBLE,
@@ -117,8 +113,6 @@ def annotation(
         One row a pair of labels of the two annotators: `cell_type_a, cell_type_b, n_cells`.
     by_depth
         See `depth_table`: the sensitivity of the second annotator by site and depth, taking the first for the truth.
-    sketch
-        One row a cell of a sample of cells: `x, y, cell_type`; up to some 20,000 rows.
     focus
         The cell type of interest.
     annotators
@@ -130,13 +124,11 @@ def annotation(
 
     Returns
     -------
-    Panels, as far as their tables are given: the sketch with the focus type in red, the agreement matrix (rows sum to
-    100 %), the sensitivity for the focus type by depth with a line a site and 95 % intervals.
+    Panels, as far as their tables are given: the agreement matrix (rows sum to 100 %), the sensitivity for the focus
+    type by depth with a line a site and 95 % intervals.
     """
     given = [
-        name
-        for name, table in (("sketch", sketch), ("agreement", agreement), ("by_depth", by_depth))
-        if table is not None and len(table)
+        name for name, table in (("agreement", agreement), ("by_depth", by_depth)) if table is not None and len(table)
     ]
     narrow = width < 120
     figure = canvas(width, (66 * max(len(given), 1) if narrow else 72) + 4 * synthetic, synthetic=synthetic)
@@ -144,44 +136,11 @@ def annotation(
         note(figure.subplots(), "Only one annotator labelled these cells: nothing tells how sure the labels are.")
         return figure
     for axes, name in zip(stack(figure, len(given), narrow=narrow), given, strict=True):
-        if name == "sketch" and sketch is not None:
-            _sketch(axes, sketch, focus)
-        elif name == "agreement" and agreement is not None:
+        if name == "agreement" and agreement is not None:
             _matrix(axes, agreement_matrix(agreement, focus=focus), focus, annotators, figure)
         elif by_depth is not None:
             _depth(axes, by_depth, focus, annotators, figure, width)
     return figure
-
-
-def _sketch(axes: Axes, cells: pd.DataFrame, focus: str) -> None:
-    counts = cells["cell_type"].value_counts()
-    named = [t for t in counts.index if t != focus][: len(CYCLE)]
-    colours = dict(zip(named, CYCLE, strict=False))
-    size = float(np.clip(9000 / max(len(cells), 1), 0.3, 6))
-    for name in [*[t for t in counts.index if t not in named and t != focus], *named, focus]:
-        own = cells[cells["cell_type"] == name]
-        colour = FOCUS if name == focus else colours.get(name, RULE)
-        axes.scatter(
-            own["x"],
-            own["y"],
-            s=size * (2 if name == focus else 1),
-            color=colour,
-            edgecolors="none",
-            rasterized=True,
-            gid="cells",
-        )
-    for name in [*named[:7], focus]:
-        own = cells[cells["cell_type"] == name]
-        if len(own):
-            axes.text(
-                own["x"].median(), own["y"].median(), wrap(name, 14), fontsize=5.4, ha="center", va="center",
-                fontweight="bold" if name == focus else "normal",
-                bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-            )  # fmt: skip
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
-    axes.set_title("Cells")
 
 
 def _matrix(axes: Axes, matrix: pd.DataFrame, focus: str, annotators: Sequence[str], figure: Figure) -> None:

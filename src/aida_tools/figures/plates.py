@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from aida_tools.compare.results import Results, of_what
 from aida_tools.figures.agreement import errors_table, label_errors
 from aida_tools.figures.annotation import annotation, depth_table
+from aida_tools.figures.atlas import EXPRESSION, atlas
 from aida_tools.figures.claimed import claims_forest
 from aida_tools.figures.contrasts import ODDS_MODELS, RATIO_MODELS, forest, forest_table, site_band
 from aida_tools.figures.covariates import age_and_sex
@@ -442,25 +443,20 @@ def _leave_out_plate(results: Results, palette: Palette) -> Plate | None:
 
 
 def _annotation_plate(results: Results) -> Plate | None:
-    tables = {name: results.extra.get(name) for name in ("confusion", "sketch")}
-    present = [table for table in tables.values() if table is not None and len(table)]
-    if not present:
+    agreement, focus = results.extra.get("confusion"), results.primary["focus"]
+    if agreement is None or agreement.empty:
         return None
-    agreement, focus = tables["confusion"], results.primary["focus"]
     names = ("one annotator", "another")
     said = ""
-    if agreement is not None and len(agreement):
-        if {"annotator_a", "annotator_b"} <= set(agreement.columns):
-            # The table may hold several pairs of annotators; the first is the primary one's.
-            names = (str(agreement["annotator_a"].iloc[0]), str(agreement["annotator_b"].iloc[0]))
-            same = (agreement["annotator_a"] == names[0]) & (agreement["annotator_b"] == names[1])
-            agreement = agreement.loc[same]
-        ours = agreement[agreement["cell_type_a"] == focus]
-        both = ours.loc[ours["cell_type_b"] == focus, "n_cells"].sum()
-        if ours["n_cells"].sum():
-            said = (
-                f" {names[1]} confirms {100 * both / ours['n_cells'].sum():.0f} % of the {focus} cells of {names[0]}."
-            )
+    if {"annotator_a", "annotator_b"} <= set(agreement.columns):
+        # The table may hold several pairs of annotators; the first is the primary one's.
+        names = (str(agreement["annotator_a"].iloc[0]), str(agreement["annotator_b"].iloc[0]))
+        same = (agreement["annotator_a"] == names[0]) & (agreement["annotator_b"] == names[1])
+        agreement = agreement.loc[same]
+    ours = agreement[agreement["cell_type_a"] == focus]
+    both = ours.loc[ours["cell_type_b"] == focus, "n_cells"].sum()
+    if ours["n_cells"].sum():
+        said = f" {names[1]} confirms {100 * both / ours['n_cells'].sum():.0f} % of the {focus} cells of {names[0]}."
     measured, depth = results.extra.get("agreement"), None
     if measured is not None and "stratum" in measured:
         depth = depth_table(measured, annotators=names, within=results.primary["denominator"])
@@ -477,15 +473,39 @@ def _annotation_plate(results: Results) -> Plate | None:
         title="How sure the labels are",
         caption=f"Labels of {names[0]} beside those of {names[1]}: agreement in per cent of each row{by_depth}.{said}",
         alt=f"Heat map and dot plot of agreement between annotators.{said}",
-        table=present[0],
+        table=agreement,
         draw=lambda: annotation(
-            agreement=agreement,
-            by_depth=depth,
-            sketch=tables["sketch"],
-            focus=focus,
-            annotators=names,
-            synthetic=results.synthetic,
+            agreement=agreement, by_depth=depth, focus=focus, annotators=names, synthetic=results.synthetic
         ),
+    )
+
+
+def _atlas_plate(results: Results) -> Plate | None:
+    sketch = results.extra.get("sketch")
+    if sketch is None or sketch.empty:
+        return None
+    focus = results.primary["focus"]
+    genes = [str(c).removeprefix(EXPRESSION) for c in sketch if str(c).startswith(EXPRESSION)]
+    place = "site" if sketch["site"].nunique() > 1 else "batch" if sketch["batch"].nunique() > 1 else ""
+    by_place = f", by {place}" if place else ""
+    by_gene = (
+        f", and by expression of {len(genes)} genes (log1p counts per 10,000; darkest: the 99th percentile)"
+        if genes
+        else ""
+    )
+    shown = f"; expression of {', '.join(genes)}" if genes else ""
+    common = ", ".join(str(n) for n in sketch["cell_type"].value_counts().index[:5])
+    return Plate(
+        number=19,
+        stem="atlas",
+        title="The cells",
+        caption=f"{len(sketch):,} cells of a sketch, placed by UMAP: by cell type with {focus} in red{by_place}"
+        f"{by_gene}. A sketch is not proportional: rare and unusual cells were drawn more often, so numbers of points "
+        "are no shares. Distances, sizes and gaps in a UMAP are no evidence.",
+        alt=f"Scatter plots of {len(sketch):,} cells of {sketch['cell_type'].nunique()} types, the most common in the "
+        f"sketch being {common}{shown}.",
+        table=sketch,
+        draw=lambda: atlas(sketch, focus=focus, synthetic=results.synthetic),
     )
 
 
@@ -624,6 +644,7 @@ def plates(results: Results, palette: Palette) -> list[Plate]:
     found += [
         _specification_plate(results, palette),
         _annotation_plate(results),
+        _atlas_plate(results),
         _label_errors_plate(results),
         _label_curves_plate(results),
         _depth_matched_plate(results),
