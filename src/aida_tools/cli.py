@@ -235,7 +235,7 @@ def annotate(cohort: Path, cells: Path, scan: Path | None, annotator: str, out: 
 @click.argument("labels", type=_EXISTING, nargs=-1, required=True)
 @_OUT
 def consensus(labels: tuple[Path, ...], out: Path) -> None:
-    """Make one annotator of several LABELS: what all say, or the narrowest set they agree on, or unresolved."""
+    """Make one annotator of several LABELS: what more than half say, or within the narrowest set they agree on."""
     from aida_tools.annotate.run import consensus as run
 
     run(labels, out)
@@ -449,11 +449,12 @@ def robustness(compared: Path, out: Path, threads: int, **options: Any) -> None:
 @_POPULATIONS
 @_ALSO
 @_OUT
-def figures(compared: Path, populations: Path, also: tuple[Path, ...], out: Path) -> None:
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Figures drawn at a time.")
+def figures(compared: Path, populations: Path, also: tuple[Path, ...], out: Path, threads: int) -> None:
     """Draw the figures of COMPARE_DIR as PDF, SVG and 300-dpi PNG, with their source tables."""
     from aida_tools.figures.run import draw_figures
 
-    draw_figures(compared, populations, out, also=also)
+    draw_figures(compared, populations, out, also=also, threads=threads)
 
 
 @main.command()

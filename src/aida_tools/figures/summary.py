@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 
 def median_interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float, float]:
@@ -33,9 +33,7 @@ def median_interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[f
     n = len(values)
     if n == 0:
         return np.nan, np.nan, np.nan
-    k = int(stats.binom.ppf((1 - level) / 2, n, 0.5))
-    if 2 * stats.binom.cdf(k - 1, n, 0.5) > 1 - level:
-        k -= 1
+    k = int(np.sum(2 * special.bdtr(np.arange(n), n, 0.5) <= 1 - level))
     if k < 1:
         return float(np.median(values)), np.nan, np.nan
     return float(np.median(values)), float(values[k - 1]), float(values[n - k])
@@ -66,7 +64,7 @@ def cell_intervals(
     Wilson, Journal of the American Statistical Association 22:209 (1927).
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        z2 = stats.norm.isf((1 - level) / 2) ** 2
+        z2 = special.ndtri((1 + level) / 2) ** 2
         p = n / total
         centre = (p + z2 / (2 * total)) / (1 + z2 / total)
         half = np.sqrt(z2 * (p * (1 - p) / total + z2 / (4 * total**2))) / (1 + z2 / total)
