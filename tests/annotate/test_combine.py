@@ -28,9 +28,22 @@ def test_agreement_falls_back_to_the_narrowest_common_set() -> None:
     assert extended["T"] == sets["T"] | {"CD4_T_unresolved", "T_unresolved"}
 
 
-def test_three_annotators_must_all_agree() -> None:
-    types = [pd.Series(["Treg", "Treg"]), pd.Series(["Treg", "Treg"]), pd.Series(["Treg", "B"])]
-    assert combine.agree(types, {"CD4_T": {"Treg"}})[0].tolist() == ["Treg", "unresolved"]
+def test_of_three_annotators_two_decide() -> None:
+    one = pd.Series(["Treg", "Treg", "Treg", "Treg", "B", None])
+    two = pd.Series(["Treg", "Treg", "CD4", None, "NK", None])
+    three = pd.Series(["Treg", "B", "CD8_T", "CD4", "Treg", "Treg"])
+    sets = {"T": {"Treg", "CD4", "CD8_T"}, "CD4_T": {"Treg", "CD4"}}
+    # Two of three in CD4 is more than half, one of three is nothing, and no opinion is no vote.
+    expected = ["Treg", "Treg", "CD4_T_unresolved", "CD4_T_unresolved", "unresolved", "unresolved"]
+    assert combine.agree([one, two, three], sets)[0].tolist() == expected
+
+
+def test_a_further_voter_of_the_same_mind_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    one, two = (pd.Series(rng.choice(["Treg", "CD4", "B"], 300)) for _ in range(2))
+    sets = {"CD4_T": {"Treg", "CD4"}}
+    np.testing.assert_array_equal(combine.agree([one, two, one], sets)[0], one)
+    np.testing.assert_array_equal(combine.agree([one, two, one, two], sets)[0], combine.agree([one, two], sets)[0])
 
 
 def write_record(folder: Path, name: str, about: dict) -> None:
@@ -45,6 +58,7 @@ def folders(tmp_path: Path, root: Path) -> Path:
     scan["actinn:margin_Treg"] = [1.0, 1.0, -0.5, -5.0, -9.0, np.nan]
     scan["stcat:label"] = pd.Categorical(["CD4 Treg"] * 6)
     scan["stcat:margin_Treg"] = [100.0, -10.0, 800.0, 800.0, 800.0, np.nan]
+    scan["count:CD8A"], scan["count:CD8B"] = [0] * 6, [0, 0, 0, 0, 1, 0]
     for name in ("scan", "cells", "models/actinn"):
         (tmp_path / name).mkdir(parents=True)
     scan.to_parquet(tmp_path / "scan" / "scan.parquet")
@@ -81,6 +95,10 @@ def test_blood_takes_lineage_from_one_and_treg_from_both(folders: Path) -> None:
     assert (card["annotator"], card["kind"], card["thinned"]) == ("blood", "blood", False)
     assert [m["sha256"] for m in card["models"]] == ["digest actinn", "digest stcat"]
     assert "A teacher, CC BY 4.0" in card["description"]
+    # A CD8 molecule makes a CD8 T cell of a CD4 T cell, and of nothing else.
+    scan = pd.read_parquet(folders / "scan" / "scan.parquet")
+    scan.assign(**{"count:CD8A": [1, 0, 0, 2, 0, 0]}).to_parquet(folders / "scan" / "scan.parquet")
+    assert types("blood") == ["CD8_T", "CD4_T_other", "CD4_T_other", "CD8_T", "B", None]
 
 
 def test_blood_without_its_models_says_how_to_get_them(folders: Path) -> None:

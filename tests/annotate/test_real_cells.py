@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -9,11 +10,18 @@ import pandas as pd
 import pytest
 from anndata.io import read_elem
 
+from aida_tools.annotate.run import annotate, consensus
 from aida_tools.scan import gate as gates
-from aida_tools.scan.run import make_plan, scan_blocks
+from aida_tools.scan.run import make_plan, scan, scan_blocks
 from aida_tools.scan.stores import open_counts
 
 pytestmark = pytest.mark.shared
+COHORT = """
+name: blood
+title: real cells
+source: {{ kind: h5ad, path: {path} }}
+columns: {{ donor_id: {{ value: d }}, population: {{ value: unknown }} }}
+"""
 
 
 def gate_labels(path: Path, root: Path, column: str) -> tuple[pd.Series, pd.Series]:
@@ -43,3 +51,57 @@ def test_treg_share_of_cd4_in_pbmc(shared: Path, root: Path) -> None:
     share = table["Treg"] / (table["Treg"] + table["CD4_T_other"])
     assert len(share) == 4
     assert share.between(0.01, 0.08).all(), share
+
+
+@pytest.fixture
+def models(root: Path) -> Path:
+    """The folder of the published models; the test is skipped where they were not brought."""
+    folder = root / "models"
+    if not all((folder / name / "model.json").is_file() for name in ("actinn", "stcat")):
+        pytest.skip("the published models are not here: `aida-tools model add actinn --out models`, then stcat")
+    return folder
+
+
+def annotate_blood(path: Path, root: Path, models: Path, out: Path, *voters: str) -> dict[str, pd.Series]:
+    """Label real cells by the annotators named, and by their consensus."""
+    (out / "fetch").mkdir(parents=True)
+    (out / "fetch" / "source.json").write_text(json.dumps({"path": str(path), "format": "h5ad"}))
+    (out / "cohort.yaml").write_text(COHORT.format(path=path))
+    with h5py.File(path) as handle:
+        cells = pd.DataFrame({"cell_id": read_elem(handle["obs"]).index.astype(str)})
+    cells.to_parquet(out / "cells.parquet")
+    table = root / "config" / "annotators" / "gate.tsv"
+    inputs = out / "cohort.yaml", out / "fetch", out / "scan"
+    scan(*inputs, gate_path=table, models=["actinn", "stcat"], model_folder=models)
+    for name in voters:
+        label_map = root / "config" / "annotators" / "gate.labels.tsv" if name == "gate" else None
+        annotate(
+            out / "cohort.yaml", out / "cells.parquet", out / "scan", name, out / name, label_map=label_map,
+            model_folder=models,
+        )  # fmt: skip
+    consensus([out / name for name in voters], out / "consensus")
+    paths = {name: out / name / "labels.parquet" for name in (*voters, "consensus")}
+    return {name: pd.read_parquet(path)["cell_type"].astype(str) for name, path in paths.items()}
+
+
+def test_lineages_of_sorted_cells_by_blood(shared: Path, root: Path, models: Path, tmp_path: Path) -> None:
+    path = shared / "data" / "sorted_b_cd4_cd8_800.h5ad"
+    label = annotate_blood(path, root, models, tmp_path, "gate", "actinn", "blood")["blood"]
+    with h5py.File(path) as handle:
+        sorted_as = pd.Series(read_elem(handle["obs"])["FACS_type"].to_numpy())
+    table = pd.crosstab(sorted_as, label, normalize="index")
+    assert table.loc["B cells", "B"] >= 0.97
+    assert table.loc["CD4 T cells", ["CD4_T_other", "Treg"]].sum() >= 0.90
+    assert table.loc["CD8 T cells", "CD8_T"] >= 0.75
+    t = sorted_as.str.contains("T cells") & label.isin(["CD4_T_other", "Treg", "CD8_T"])
+    assert ((label == "CD8_T") == (sorted_as == "CD8 T cells"))[t].mean() >= 0.90
+    assert table.loc["B cells"].get("Treg", 0) == table.loc["CD8 T cells"].get("Treg", 0) == 0
+
+
+def test_treg_share_of_cd4_in_pbmc_by_every_annotator(shared: Path, root: Path, models: Path, tmp_path: Path) -> None:
+    path = shared / "data" / "pbmc_10x_4samples.h5ad"
+    with h5py.File(path) as handle:
+        sample = pd.Series(read_elem(handle["obs"])["sample"].to_numpy())
+    for name, label in annotate_blood(path, root, models, tmp_path, "gate", "actinn", "blood").items():
+        share = (label == "Treg").groupby(sample).sum() / label.str.match("Treg|CD4_T").groupby(sample).sum()
+        assert share.between(0.01, 0.08).all(), (name, share)

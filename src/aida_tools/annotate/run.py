@@ -162,8 +162,8 @@ def consensus(label_folders: Sequence[Path], out: Path) -> None:
     rows = [(name, member) for name, listed in sorted(extended.items()) for member in sorted(listed)]
     names, cards = [folder.name for folder in label_folders], [read_card(folder) for folder in label_folders]
     text = (
-        f"A cell is what all of the annotators {', '.join(names)} say; where they differ, it is unresolved within the "
-        "narrowest set of types they agree on"
+        f"A cell is what more than half of the annotators {', '.join(names)} say, else unresolved within the narrowest "
+        "set of types more than half agree on"
     )
     models = {model["sha256"]: model for card in cards for model in card["models"]}
     card = Card("consensus", text, list(models.values()), any(card["thinned"] for card in cards))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from aida_tools.annotate import combine
 from aida_tools.annotate.annotation import COLUMNS, TREG_MARGIN, Annotation
@@ -22,6 +23,7 @@ from aida_tools.tables import read_cells
 
 AUTHOR, BLOOD, BLOOD_SENSITIVE = "author", "blood", "blood-sensitive"
 ACTINN, STCAT = "actinn", "stcat"
+CD8_GENES = ("CD8A", "CD8B")
 THINNING = "thinning.tsv"
 _FIELDS = ("label", "probability", "margin", TREG_MARGIN)
 
@@ -68,6 +70,11 @@ class Scan:
     def is_thinned(self) -> bool:
         """Whether its counts were thinned to a common depth."""
         return (self.path.parent / THINNING).is_file()
+
+    def has_any(self, genes: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Say of every cell whether a molecule of any of these genes of the gate was seen."""
+        counts = read_cells(self.path, columns=[f"count:{gene}" for gene in genes])
+        return np.asarray((counts > 0).any(axis=1))
 
     def read(self, annotator: str) -> pd.DataFrame:
         """Read what an annotator said: `cell_id, label, probability, margin, margin_Treg` (missing if not there).
@@ -276,13 +283,17 @@ def from_blood(scan: Scan, model_folder: Path, *, sensitive: bool) -> Annotation
     both = combine.scale_margins(margins, table[TREG_MARGIN].to_numpy(float))
     score = both.sum(axis=0) if sensitive else both.min(axis=0)
     treg = score > 0 if sensitive else (cell_type == "Treg").to_numpy() & (margins > 0)
-    types = combine.blood_types(cell_type.astype(object).to_numpy(), cd4, treg)
-    score = np.where(cd4, score, np.nan)
+    cd8 = scan.has_any(CD8_GENES)
+    types = combine.blood_types(cell_type.astype(object).to_numpy(), cd4, cd8, treg)
+    score = np.where(cd4 & ~cd8, score, np.nan)
     table = table.assign(
         cell_type=pd.Categorical(types, categories=cell_type.cat.categories), probability=np.nan, margin=np.abs(score),
         **{TREG_MARGIN: score},
     )  # fmt: skip
     rule = "the sum of actinn's and STCAT's scaled Treg margins is above 0" if sensitive else "actinn and STCAT agree"
-    text = f"Lineages were taken from actinn, cell by cell, and its CD4 T cells counted as regulatory where {rule}"
+    text = (
+        "Lineages were taken from actinn, cell by cell (its CD4 T cells with CD8A or CD8B transcripts as CD8 T cells), "
+        f"and CD4 T cells counted as regulatory where {rule}"
+    )
     card = Card("blood", text, [describe_model(name, model_folder) for name in (ACTINN, STCAT)], scan.is_thinned)
     return Annotation(table[list(COLUMNS)], sets, card, inputs=[label_map])
