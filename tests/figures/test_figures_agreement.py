@@ -83,3 +83,14 @@ def test_the_step_gives_two_figures(results: Results, palette: Palette) -> None:
     assert found[16].stem == "label_errors"
     assert "gate has a sensitivity of 30.0 % (25.0 to 35.0)" in found[16].alt
     assert "depth" not in found[7].caption
+
+
+def test_ticks_of_a_narrow_range_are_told_apart() -> None:
+    table = errors_table(made(), within="CD4_T").query("measure == 'specificity' or measure == 'rate'")
+    near = 0.9975 + (table["estimate"] - table["estimate"].mean()) / 1000
+    table = table.assign(estimate=near, low=near - 1e-4, high=near + 1e-4)
+    figure = label_errors(table, focus="Treg")
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        labels = [t.get_text() for t in axes.get_yticklabels()]
+        assert len(set(labels)) == len(labels)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aida_tools.figures.agreement import Look, looks
+from aida_tools.figures.agreement import FEWEST, Look, looks
 from aida_tools.figures.style import (
     DOUBLE,
     MUTED,
@@ -41,14 +41,15 @@ def scores_table(
 
     Returns
     -------
-    One row a point: `panel` (of `PANELS`), `annotator, stratum, level, point, x, y, low, high`. Limits are between
-    donors. A row `area` of the first panel is the average precision, in `y`.
+    One row a point: `panel` (of `PANELS`), `annotator, stratum, level, point, x, y, low, high, n_cells`. Limits are
+    between donors. A row `area` of the first panel is the average precision, in `y`.
     """
     parts = []
     if curves is not None and len(curves):
         chosen = within if within in set(curves["within"]) else "all"
         own = curves[(curves["within"] == chosen) & (curves["stratum"] == "all")]
-        parts.append(own.assign(panel=PANELS[0], x=own["recall"], y=own["precision"], low=np.nan, high=np.nan))
+        own = own.rename(columns={"recall": "x", "precision": "y", "n_called": "n_cells"})
+        parts.append(own.assign(panel=PANELS[0], low=np.nan, high=np.nan))
         area = agreement[
             (agreement["measure"] == "average_precision")
             & (agreement["within"] == chosen)
@@ -60,7 +61,7 @@ def scores_table(
         parts.append(_limits(bins).assign(panel=PANELS[1], point="bin", x=bins["predicted"]))
         ratio = calibration[(calibration["measure"] == "expected_to_observed") & calibration["estimate"].notna()]
         parts.append(_limits(ratio).assign(panel=PANELS[2], point="ratio", x=np.nan))
-    columns = ["panel", "annotator", "stratum", "level", "point", "x", "y", "low", "high"]
+    columns = ["panel", "annotator", "stratum", "level", "point", "x", "y", "low", "high", "n_cells"]
     if not parts:
         return pd.DataFrame(columns=columns)
     return pd.concat([p.assign(annotator=p["annotator_b"])[columns] for p in parts], ignore_index=True)
@@ -98,7 +99,8 @@ def label_curves(
     -------
     A panel for each of `PANELS` that the table has rows of; a colour an annotator, dashed where it labelled thinned
     counts. Circles on or beside a curve: the annotator's own labels. Calibration: thick in all cells with 95 %
-    intervals between donors, thin at each site, grey diagonal where probabilities hold.
+    intervals between donors, thin at each site (bins of 10 cells at least; not of thinned counts), dotted diagonal
+    where probabilities hold.
     """
     panels = [p for p in PANELS if p in set(table["panel"])]
     narrow = width < 120
@@ -147,7 +149,8 @@ def _calibration(axes: Axes, table: pd.DataFrame, look: dict[str, Look], focus: 
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":", gid="diagonal")
     for name, style in look.items():
         own = table[table["annotator"] == name].sort_values("x")
-        for _, site in own[own["stratum"] == "site"].groupby("level"):
+        known = own[(own["stratum"] == "site") & (own["n_cells"] >= FEWEST) & (not style.thinned)]
+        for _, site in known.groupby("level"):
             axes.plot(site["x"], site["y"], color=style.colour, linewidth=0.5, alpha=0.4, gid="site")
         every = own[own["stratum"] == "all"]
         axes.vlines(every["x"], every["low"], every["high"], color=style.colour, linewidth=0.9, gid="interval")

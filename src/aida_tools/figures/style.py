@@ -267,7 +267,7 @@ def label_rows(axes: Axes, labels: list[tuple[str, str]], *, width: int) -> None
 def percent_axis(axes: Axes, *, which: str = "x") -> None:
     """Print shares (0-1) as percentages on an axis."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.5g}")
 
 
 def odds_ticks(low: float, high: float) -> list[float]:
