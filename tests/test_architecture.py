@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CORE = {"errors", "files", "tables", "config"}
+CORE = {"errors", "files", "tables", "config", "defaults"}
 #: Room -> the rooms it may know. Right of the counts nothing knows where labels or cells come from.
 ROOMS = {
     "sample": set(),

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from aida_tools import __version__
+from aida_tools.defaults import default_file
 from aida_tools.errors import AidaError
 from aida_tools.files import mark_start, published
 
@@ -21,16 +23,16 @@ _OUT = click.option("--out", type=click.Path(path_type=Path), required=True, hel
 _POPULATIONS = click.option(
     "--populations",
     type=_EXISTING,
-    default=Path("config/populations.tsv"),
-    show_default=True,
+    default=partial(default_file, "populations.tsv"),
+    show_default="config/populations.tsv, or the package's",
     help="Table of population codes, labels, ontology ids and colours.",
 )
 
 _GATE = click.option(
     "--gate",
     type=_EXISTING,
-    default=Path("config/annotators/gate.tsv"),
-    show_default=True,
+    default=partial(default_file, "annotators/gate.tsv"),
+    show_default="config/annotators/gate.tsv, or the package's",
     help="Genes of the marker gate.",
 )
 _MODELS = click.option(
@@ -503,8 +505,8 @@ def power(compare_dir: Path, out: Path, plans: tuple[str, ...], site_sds: tuple[
     "--claims",
     "claims_path",
     type=_EXISTING,
-    default=Path("config/claims.yaml"),
-    show_default=True,
+    default=partial(default_file, "claims.yaml"),
+    show_default="config/claims.yaml, or the package's",
     help="File of claims.",
 )
 @_OUT

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import sysconfig
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
 import aida_tools
 
@@ -65,3 +68,31 @@ def test_the_installed_command_and_package_work_away_from_the_sources(fresh: Pat
         fresh / "aida-tools", "sample", "--donors-per-batch", 2, "--cells-per-donor", 20, "--out", "made", cwd=tmp_path
     )  # fmt: skip
     assert (tmp_path / "made" / "sample.h5ad").stat().st_size > 0
+
+
+def test_the_tables_of_config_come_with_the_package(root: Path, fresh: Path, tmp_path: Path) -> None:
+    """In an empty folder nothing but the cohort file is named."""
+    cohort = yaml.safe_load((root / "config" / "cohorts" / "sample.yaml").read_text())
+    cohort["source"] |= {"donors_per_batch": 2, "cells_per_donor": 20}
+    (tmp_path / "cohort.yaml").write_text(yaml.safe_dump(cohort))
+    command = fresh / "aida-tools"
+    run(command, "fetch", "cohort.yaml", "--out", "fetch", cwd=tmp_path)
+    run(command, "cells", "cohort.yaml", "fetch", "--out", "cells", cwd=tmp_path)
+    run(command, "scan", "cohort.yaml", "fetch", "--out", "scan", cwd=tmp_path)
+    run(command, "annotate", "cohort.yaml", "cells", "scan", "--annotator", "gate", "--out", "gate", cwd=tmp_path)
+    labels = pd.read_parquet(tmp_path / "gate" / "labels.parquet")
+    assert {"Treg", "B"} <= set(labels["cell_type"])
+    inputs = json.loads((tmp_path / "cells" / "provenance.json").read_text())["inputs"]
+    populations = root / "config" / "populations.tsv"
+    assert {"path": "populations.tsv", "bytes": populations.stat().st_size} in [
+        {key: entry.get(key) for key in ("path", "bytes")} for entry in inputs
+    ]
+
+
+def test_a_file_in_config_here_comes_first(fresh: Path, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "claims.yaml").write_text("")
+    code = "from aida_tools.defaults import default_file as d; print(d('claims.yaml')); print(d('populations.tsv'))"
+    here, packaged = run(fresh / "python", "-c", code, cwd=tmp_path).split()
+    assert here == "config/claims.yaml"
+    assert Path(packaged).is_relative_to(fresh.parent)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from aida_tools.annotate.labels import read_label_map
 from aida_tools.annotate.pickles import read_celltypist
+from aida_tools.defaults import default_file
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import sha256, staged
 from aida_tools.scan.model import LABEL_MAP, LinearModel, save_model
@@ -207,7 +208,7 @@ def add_model(name: str, out: Path, *, label_map: Path | None = None, wheels: Pa
     if name not in _RECIPES:
         msg = f"model add {name}: unknown. {did_you_mean(name, _RECIPES)}"
         raise AidaError(msg)
-    label_map = label_map or Path("config/annotators") / f"{name}.labels.tsv"
+    label_map = label_map or default_file(f"annotators/{name}.labels.tsv")
     kept = set(read_label_map(label_map)["label"])
     needed, make = _RECIPES[name]
     with tempfile.TemporaryDirectory() as scratch:

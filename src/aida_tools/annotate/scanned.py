@@ -15,6 +15,7 @@ from aida_tools.annotate.annotation import COLUMNS, TREG_MARGIN, Annotation
 from aida_tools.annotate.card import Card, describe_model
 from aida_tools.annotate.folds import DONORS, assign_donors, check_scanned_with, find_folds
 from aida_tools.annotate.labels import map_labels, read_label_map
+from aida_tools.defaults import default_file
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.scan.model import LABEL_MAP, find_model
 from aida_tools.scan.run import GATE, SCAN
@@ -124,7 +125,7 @@ def find_label_map(annotator: str, model_folder: Path) -> Path:
     AidaError
         If neither its model nor config has one.
     """
-    places = [model_folder / annotator / LABEL_MAP, Path("config/annotators") / f"{annotator}.labels.tsv"]
+    places = [model_folder / annotator / LABEL_MAP, default_file(f"annotators/{annotator}.labels.tsv")]
     for place in places:
         if place.is_file():
             return place
