@@ -17,6 +17,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from aida_tools.annotate import learn
 from aida_tools.annotate.expression import choose_genes, gather_expression
+from aida_tools.annotate.run import annotate
 from aida_tools.annotate.train import train_model
 from aida_tools.errors import AidaError
 from aida_tools.scan.model import load_model
@@ -113,6 +114,33 @@ def test_a_trained_model_labels_the_cohort_through_the_scan(
     # Told apart from the other CD4 T cells only: B cells do not count.
     odds = table.loc[treg, "m:margin_Treg"]
     assert (odds > 0).mean() > 0.99
+
+
+def test_folds_label_their_own_cohort_with_expected_counts(
+    train: Callable[..., Path], cohort: Path, root: Path, truth: dict[str, Any]
+) -> None:
+    """From training in folds through the scan to labels and expected counts, each cell by a model new to its donor."""
+    cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
+    cells.assign(sample_id=cells["donor_id"] + "|b1", author_label=truth["label"]).to_parquet(
+        cohort / "cells" / "cells.parquet"
+    )
+    train(folds=2)
+    models = ["m.1", "m.2"]
+    scan(
+        cohort / "cohort.yaml", cohort / "fetch", cohort / "scan", models=models, model_folder=cohort / "models",
+        gate_path=root / "config" / "annotators" / "gate.tsv", samples_path=cohort / "cells", expected=models,
+    )  # fmt: skip
+    annotate(
+        cohort / "cohort.yaml", cohort / "cells", cohort / "scan", "m", cohort / "m", model_folder=cohort / "models"
+    )
+    labels = pd.read_parquet(cohort / "m" / "labels.parquet")
+    assert (labels["cell_type"].astype(str) == truth["label"]).mean() > 0.9
+    table = pd.read_csv(cohort / "m" / "expected.tsv", sep="\t")
+    expected = table.pivot(index="sample_id", columns="cell_type", values="n_expected")
+    n_cells = cells.groupby(cells["donor_id"] + "|b1").size()
+    np.testing.assert_allclose(expected.sum(axis=1), n_cells[expected.index], atol=1e-6)
+    # Calibrated on other donors: together the probabilities find as many Tregs as there are.
+    assert expected["Treg"].sum() == pytest.approx((truth["label"] == "Treg").sum(), rel=0.2)
 
 
 def test_the_figures_are_of_donors_it_has_not_seen(train: Callable[..., Path], cohort: Path) -> None:
