@@ -93,6 +93,7 @@ def test_standardised_shares_stand_beside_the_raw_ones(results: Results, palette
     figure = figures.share_by_population(results.focus_shares(), palette, standardised=table)
     assert len(figure.axes) == 2
     assert "3.10" in words(figure)
+    assert [0.03, 0.033] in [list(line.get_xdata()) for line in figure.axes[1].lines]
     assert words(figure).count("not estimable") == 5
 
 

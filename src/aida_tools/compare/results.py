@@ -124,6 +124,11 @@ class Results:
         """Return the rows of `estimates` for the focus type in the primary denominator and annotator, all models."""
         return self._select(self.estimates)
 
+    def focus_standardised(self) -> pd.DataFrame:
+        """Return the rows of `standardised.tsv` for the focus type in the primary denominator and annotator."""
+        nothing = pd.DataFrame(columns=[*_KEY, "model", "contrast", "share_a"])
+        return self._select(self.extra.get("standardised", nothing))
+
     def focus_controls(self) -> pd.DataFrame:
         """Return the rows of `controls` for the focus type in the primary denominator and annotator."""
         return self._select(self.controls)

@@ -73,15 +73,14 @@ def standardised_shares(results: Results) -> pd.DataFrame | None:
     -------
     Columns `population, share, ci_low, ci_high` (0-1), or None where the model gives none.
     """
-    estimates = results.focus_estimates()
+    table = results.focus_standardised()
     pattern = r"population: (?P<population>.*) - rest"
-    chosen = estimates[
-        (estimates["model"] == results.primary.get("model")) & estimates["contrast"].str.fullmatch(pattern)
-    ]
+    chosen = table[(table["model"] == results.primary.get("model")) & table["contrast"].str.fullmatch(pattern)]
     if not chosen["share_a"].notna().any():
         return None
     codes = chosen["contrast"].str.extract(pattern)["population"]
-    return pd.DataFrame({"population": codes, "share": chosen["share_a"], "ci_low": np.nan, "ci_high": np.nan})
+    sides = {"share": "share_a", "ci_low": "share_a_low", "ci_high": "share_a_high"}
+    return chosen.assign(population=codes).rename(columns={v: k for k, v in sides.items()})[["population", *sides]]
 
 
 def _share_plate(results: Results, palette: Palette) -> Plate:
@@ -110,12 +109,12 @@ def _share_plate(results: Results, palette: Palette) -> Plate:
     )
     table = shares
     if standardised is not None:
-        caption += f" Right: the share standardised to the cohort's age and sex ({results.primary['model']})."
-        table = shares.merge(
-            standardised[["population", "share"]].rename(columns={"share": "standardised_share"}),
-            on="population",
-            how="left",
+        caption += (
+            f" Right: the share standardised to the cohort's age and sex ({results.primary['model']}), with its 95 % "
+            "interval."
         )
+        names = {"share": "standardised_share", "ci_low": "standardised_low", "ci_high": "standardised_high"}
+        table = shares.merge(standardised.rename(columns=names), on="population", how="left")
     return Plate(
         number=1,
         stem="share_by_population",
@@ -598,11 +597,12 @@ def _depth_matched_plate(results: Results) -> Plate | None:
         for e in rows(table[table["stratum"] == "all"])
     )
     within = of_what(str(table["within"].iloc[0]))
+    unit = "batch" if (table["stratum"] == "batch").any() else "site"
     return Plate(
         number=18,
         stem="depth_matched",
         title="The same cells at matched depth",
-        caption=f"{focus} share of {within} by site, as measured and with the counts of every site thinned to the "
+        caption=f"{focus} share of {within} by {unit}, as measured and with the counts of every site thinned to the "
         "depth of the shallowest, with 95 % intervals between donors. Right: the change in percentage points; its "
         "interval compares every donor with itself. It is the work of depth, not of the donors.",
         alt=f"Paired dot plot. {focus} share of {within}, all cells: {seen}.",
