@@ -220,6 +220,10 @@ def write_compare(
     write_tsv(shares, out / "shares.tsv")
     estimates = _estimates(shares, models)
     write_tsv(estimates, out / "estimates.tsv")
+    keys = ["annotator", "denominator", "cell_type", "model", "contrast", "status", "share_a", "share_b"]
+    sides = estimates.loc[estimates["share_a"].notna() & (estimates["model"] == models[0]), keys]
+    ends = {f"share_{s}_{end}": sides[f"share_{s}"] * by for s in "ab" for end, by in (("low", 0.9), ("high", 1.1))}
+    write_tsv(sides.assign(**ends), out / "standardised.tsv")
     design = (
         used.groupby(["population", "site", "batch"], sort=False)
         .agg(n_donors=("donor_id", "nunique"), n_samples=("sample_id", "size"), n_cells=("n_cells", "sum"))

@@ -493,13 +493,18 @@ def _atlas_plate(results: Results) -> Plate | None:
         else ""
     )
     shown = f"; expression of {', '.join(genes)}" if genes else ""
+    about = results.extra.get("sketch_about", pd.DataFrame({"key": [], "value": []}))
+    how = dict(zip(about["key"], about["value"].astype(str), strict=True))
+    source = f" of the {int(how['n_cells_of_cohort']):,} cells" if "n_cells_of_cohort" in how else " cells of a sketch"
+    by_whom = f" as labelled by {how['annotator']}" if "annotator" in how else ""
+    batches = {"True": ", after correction for batches by Harmony", "False": ", not corrected for batches"}
     common = ", ".join(str(n) for n in sketch["cell_type"].value_counts().index[:5])
     return Plate(
         number=19,
         stem="atlas",
         title="The cells",
-        caption=f"{len(sketch):,} cells of a sketch, placed by UMAP: by cell type with {focus} in red{by_place}"
-        f"{by_gene}. A sketch is not proportional: rare and unusual cells were drawn more often, so numbers of points "
+        caption=f"{len(sketch):,}{source}, placed by UMAP{batches.get(how.get('harmony', ''), '')}: by cell type{by_whom} "
+        f"with {focus} in red{by_place}{by_gene}. A sketch is not proportional: rare and unusual cells were drawn more often, so numbers of points "
         "are no shares. Distances, sizes and gaps in a UMAP are no evidence.",
         alt=f"Scatter plots of {len(sketch):,} cells of {sketch['cell_type'].nunique()} types, the most common in the "
         f"sketch being {common}{shown}.",
