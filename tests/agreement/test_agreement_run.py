@@ -311,6 +311,16 @@ def test_thinned_labels_are_held_against_their_own(scored: tuple[Path, pd.DataFr
     assert f"at matched depth {highest} is highest" in spread["note"]
 
 
+def test_with_one_site_the_range_is_that_of_batches(scored: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = scored
+    write_parquet(pd.read_parquet(folder / "cells.parquet").assign(site="KR"), folder / "cells.parquet")
+    table = run(folder, "author", "model", "model-thinned")["thinned"]
+    spread = one(table, stratum="between batches")
+    rates = (cells["model"] == "Treg").groupby(cells["batch"]).mean()
+    assert spread["rate"] == pytest.approx(rates.max() - rates.min())
+    assert "between sites" not in set(table["stratum"])
+
+
 def test_annotators_are_described_as_far_as_they_say(scored: tuple[Path, pd.DataFrame]) -> None:
     table = run(scored[0], "gate", "author", "model", "model-thinned")["annotators"].set_index("annotator")
     assert list(table.index) == ["gate", "author", "model", "model-thinned"]

@@ -89,6 +89,14 @@ def test_rates_and_changes_are_drawn_by_site_with_their_own_intervals() -> None:
     assert "No annotator labelled the thinned counts" in words(nobody)
 
 
+def test_with_one_site_the_batches_are_drawn() -> None:
+    table = made.thinned()
+    table = pd.concat([table[table["level"] != "SG"], table[table["level"] == "SG"].assign(stratum="batch", level="B")])
+    rows = matched_table(table, made.agreement(), within="CD4_T")
+    assert list(rows["level"]) == ["all", "B"]
+    assert [t.get_text() for t in depth_matched(rows, focus="Treg").axes[0].get_yticklabels()] == ["all", "B"]
+
+
 def test_sensitivity_by_site_and_depth_comes_from_the_table_of_agreement() -> None:
     rows = depth_table(made.agreement(), annotators=("author", "gate"), within="CD4_T")
     assert rows.to_dict("records") == [

@@ -99,6 +99,33 @@ def test_tables_hold_every_site(results: Results) -> None:
     assert blocks["unresolved"].set_index(["annotator", "site"]).loc[("author", "SG"), "unresolved, %"] == 10
 
 
+def test_an_annotator_that_is_held_for_the_truth_is_not_called_true(results: Results) -> None:
+    table = made.agreement().replace({"annotator_a": {"author": "blood"}})
+    kinds = pd.DataFrame(
+        [["blood", "blood", None], ["gate", "gate", None]], columns=["annotator", "kind", "description"]
+    )
+    text = label_sentences(without(results, agreement=table, annotators=kinds))
+    assert (
+        text[1] == "Nobody knows the truth of these cells: the others are held against blood, one opinion among them."
+    )
+    assert text[2].startswith("Held against blood, gate finds 70.0 %")
+
+
+def test_with_one_site_matched_depth_is_told_by_batch_and_no_change_is_said_to_be_none(results: Results) -> None:
+    table = made.thinned()
+    table = table[table["level"] != "SG"].replace({"stratum": {"between sites": "between batches"}})
+    batches = table[table["level"] == "KR"].assign(stratum="batch", level="B1")
+    moved = label_sentences(without(results, thinned=pd.concat([table, batches])))[-1]
+    assert (
+        "at batch B1 (-2.4 to -1.6 percentage points), more than anywhere else; the highest and the lowest batch"
+        in moved
+    )
+    still = table.assign(rate_thinned=table["rate"], difference=0.0)
+    assert label_sentences(without(results, thinned=still))[-1] == (
+        "At matched depth the Treg share of CD4 T cells by gate is what it is without."
+    )
+
+
 def test_the_primary_annotator_is_first_also_where_its_counts_are_soft(results: Results) -> None:
     soft = dataclasses.replace(results, options=results.options | {"annotator": "gate:soft"})
     assert label_sentences(soft)[0].startswith("What is counted here are the labels of gate (the marker gate).")

@@ -35,7 +35,8 @@ its narrowest set with the focus type, with the columns of `agreement.tsv`, `bin
 `thinned.tsv`, for every annotator X that is there as X-thinned too (labels of counts thinned to the depth of the
 shallowest site): `annotator, within, stratum` (`all`, `site`, `batch`), `level, rate, rate_thinned, difference,
 donor_std_error, donor_ci_low, donor_ci_high, n_cells, n_donors`; the interval is that of the difference, between donors
-who are their own controls. Stratum `between sites`: the distance of the highest and the lowest site.
+who are their own controls. Stratum `between sites`: the distance of the highest and the lowest site; with one site
+`between batches`.
 
 `annotators.tsv`, one row an annotator: `annotator, kind, description, models, licence, attribution, thinned`, as its
 `annotator.json` has them.

@@ -16,8 +16,8 @@ COLUMNS = (
     "annotator", "within", "stratum", "level", "rate", "rate_thinned", "difference", "donor_std_error", "donor_ci_low",
     "donor_ci_high", "n_cells", "n_donors", "status", "note",
 )  # fmt: skip
-#: Stratum of the row that says how far the sites are apart.
-SPREAD = "between sites"
+#: Stratum of the row that says how far the sites are apart; with one site, how far its batches are.
+SPREAD = {"site": "between sites", "batch": "between batches"}
 
 
 def pairs(annotators: Sequence[Annotator]) -> list[tuple[Annotator, Annotator]]:
@@ -35,6 +35,7 @@ def changes(one: Annotator, thinned: Annotator, cells: Cells, within: str, focus
     """
     counted = [cells.tabulate(f, f, a.inside(within)) for a in (one, thinned) for f in [a.among({focus})]]
     tables = np.stack(counted, axis=1)
+    apart = "site" if any(len(s.levels) > 1 for s in cells.chosen("site")) else "batch"
     for s in cells.chosen(ALL, "site", "batch"):
         grouped = s.gather(tables)
         hits, totals, n = grouped[..., 1, 1], grouped.sum(axis=(2, 3)), len(s.levels)
@@ -58,17 +59,18 @@ def changes(one: Annotator, thinned: Annotator, cells: Cells, within: str, focus
         conditions = [condition for condition, _ in states.values()]
         notes = pd.Series(np.select(conditions, [note for _, note in states.values()], "")).replace("", None)
         yield table.assign(status=np.select(conditions, list(states), "ok"), note=notes)[list(COLUMNS)]
-        if s.name == "site" and len(table):
+        if s.name == apart and len(table):
             yield _spread(table)
 
 
-def _spread(sites: pd.DataFrame) -> pd.DataFrame:
-    """Return the distance of the highest and the lowest site, at full and at matched depth, as one row."""
-    known = sites.dropna(subset=["difference"])
+def _spread(levels: pd.DataFrame) -> pd.DataFrame:
+    """Return the distance of the highest and the lowest level, at full and at matched depth, as one row."""
+    known = levels.dropna(subset=["difference"])
+    stratum = str(levels["stratum"].iloc[0])
     rates = known.set_index("level")[["rate", "rate_thinned"]]
-    row = sites[["annotator", "within"]].head(1).assign(stratum=SPREAD, level="highest - lowest")
+    row = levels[["annotator", "within"]].head(1).assign(stratum=SPREAD[stratum], level="highest - lowest")
     if len(known) < 2:
-        return row.assign(status="undefined", note="fewer than two sites").reindex(columns=list(COLUMNS))
+        return row.assign(status="undefined", note=f"one {stratum} only").reindex(columns=list(COLUMNS))
     row[["rate", "rate_thinned"]] = (rates.max() - rates.min()).to_numpy()
     named = [
         f"{words} {rates[column].idxmax()} is highest and {rates[column].idxmin()} lowest"

@@ -26,12 +26,13 @@ def matched_table(thinned: pd.DataFrame, agreement: pd.DataFrame, *, within: str
 
     Returns
     -------
-    The rows of `thinned` in all cells and by site that have a difference, with columns `low, high, low_thinned,
-    high_thinned`: the limits of both rates between donors.
+    The rows of `thinned` in all cells and by site (with one site: by batch) that have a difference, with columns `low,
+    high, low_thinned, high_thinned`: the limits of both rates between donors.
     """
     chosen = within if within in set(thinned["within"]) else "all"
-    keep = (thinned["within"] == chosen) & thinned["stratum"].isin(["all", "site"]) & thinned["difference"].notna()
-    table = thinned[keep].reset_index(drop=True)
+    table = thinned[(thinned["within"] == chosen) & thinned["difference"].notna()]
+    unit = "site" if table.loc[table["stratum"] == "site", "level"].nunique() > 1 else "batch"
+    table = table[table["stratum"].isin(["all", unit])].reset_index(drop=True)
     rates = agreement[(agreement["measure"] == "rate") & (agreement["within"] == chosen)]
     rates = rates.set_index(["annotator_a", "stratum", "level"])[["donor_ci_low", "donor_ci_high"]]
     for suffix, end in (("", ""), ("_thinned", THINNED)):
@@ -49,7 +50,7 @@ def depth_matched(
     width: float = DOUBLE,
     synthetic: bool = False,
 ) -> Figure:
-    """Draw the share of the focus type by site at full and at matched depth, and the difference.
+    """Draw the share of the focus type by site or batch at full and at matched depth, and the difference.
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ def depth_matched(
     """
     shown = list(dict.fromkeys(table["annotator"]))
     look = looks([*annotators, *shown])
-    sites = sorted(table.loc[table["stratum"] == "site", "level"].unique())
-    place = {level: row for row, level in enumerate(["all", *sites])}
+    levels = sorted(table.loc[table["stratum"] != "all", "level"].unique())
+    place = {level: row for row, level in enumerate(["all", *levels])}
     height = (5.5 * len(place) + 12) * max(len(shown), 1) + 14 + 4 * synthetic
     figure = canvas(width, max(height, 45), synthetic=synthetic)
     if not shown:

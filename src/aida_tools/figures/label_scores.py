@@ -129,7 +129,7 @@ def _precision_recall(axes: Axes, table: pd.DataFrame, look: dict[str, Look], fo
         labels = own[own["point"] == "labels"]
         axes.plot(
             labels["x"], labels["y"], "o", color=style.colour, markerfacecolor=style.face, markersize=5, zorder=3,
-            gid="labels",
+            clip_on=False, gid="labels",
         )  # fmt: skip
         for area in rows(own[own["point"] == "area"].dropna(subset="y")):
             limits = "" if np.isnan(area.low) else f" ({area.low:.2f} to {area.high:.2f})"

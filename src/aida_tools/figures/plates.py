@@ -503,9 +503,9 @@ def _atlas_plate(results: Results) -> Plate | None:
         number=19,
         stem="atlas",
         title="The cells",
-        caption=f"{len(sketch):,}{source}, placed by UMAP{batches.get(how.get('harmony', ''), '')}: by cell type{by_whom} "
-        f"with {focus} in red{by_place}{by_gene}. A sketch is not proportional: rare and unusual cells were drawn more often, so numbers of points "
-        "are no shares. Distances, sizes and gaps in a UMAP are no evidence.",
+        caption=f"{len(sketch):,}{source}, placed by UMAP{batches.get(how.get('harmony', ''), '')}: by cell type"
+        f"{by_whom} with {focus} in red{by_place}{by_gene}. A sketch is not proportional: rare and unusual cells were "
+        "drawn more often, so numbers of points are no shares. Distances, sizes and gaps in a UMAP are no evidence.",
         alt=f"Scatter plots of {len(sketch):,} cells of {sketch['cell_type'].nunique()} types, the most common in the "
         f"sketch being {common}{shown}.",
         table=sketch,
@@ -608,8 +608,8 @@ def _depth_matched_plate(results: Results) -> Plate | None:
         stem="depth_matched",
         title="The same cells at matched depth",
         caption=f"{focus} share of {within} by {unit}, as measured and with the counts of every site thinned to the "
-        "depth of the shallowest, with 95 % intervals between donors. Right: the change in percentage points; its "
-        "interval compares every donor with itself. It is the work of depth, not of the donors.",
+        "depth of the shallowest, with 95 % intervals between donors (none of a single donor). Right: the change in "
+        "percentage points; its interval compares every donor with itself. It is the work of depth, not of the donors.",
         alt=f"Paired dot plot. {focus} share of {within}, all cells: {seen}.",
         table=table,
         draw=lambda: depth_matched(table, focus=focus, annotators=_annotators(measured), synthetic=results.synthetic),

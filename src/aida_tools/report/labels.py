@@ -103,6 +103,10 @@ def _wrong(results: Results) -> Iterator[str]:
     focus, of = results.primary["focus"], of_what(results.primary["denominator"])
     table = _rows(results, "agreement")
     table = table[table["measure"].isin(_ERRORS)]
+    kinds = annotators(results).set_index("annotator")["kind"].to_dict()
+    truth = table["annotator_a"].iloc[0] if len(table) else None
+    if truth is not None and kinds.get(truth, "author") not in ("author", "protein"):
+        yield f"Nobody knows the truth of these cells: the others are held against {truth}, one opinion among them."
     for name, own in table.groupby("annotator_b", sort=False):
         if _thinned(name):
             continue
@@ -178,23 +182,25 @@ def _depth(results: Results) -> Iterator[str]:
     within = results.primary["denominator"]
     within = within if within in set(table["within"]) else "all"
     table = table[(table["within"] == within) & table["difference"].notna()]
+    unit = "site" if table.loc[table["stratum"] == "site", "level"].nunique() > 1 else "batch"
     for name, own in table.groupby("annotator", sort=False):
-        places = own[own["stratum"].isin(["all", "site"])]
+        places = own[own["stratum"].isin(["all", unit])].sort_values("difference", key=lambda change: -change.abs())
         if places.empty:
             continue
-        most = places.sort_values("difference", key=lambda change: -change.abs()).to_dict("records")[0]
-        where = "in all cells" if most["stratum"] == "all" else f"at site {most['level']}"
-        text = (
-            f"At matched depth the {focus} share of {of_what(within)} by {name} changes from {percent(most['rate'])} "
-            f"to {percent(most['rate_thinned'])} {where}"
-        )
+        most = places.iloc[0].to_dict()
+        share = f"At matched depth the {focus} share of {of_what(within)} by {name}"
+        if most["difference"] == 0:
+            yield f"{share} is what it is without."
+            continue
+        where = "in all cells" if most["stratum"] == "all" else f"at {unit} {most['level']}"
+        text = f"{share} changes from {percent(most['rate'])} to {percent(most['rate_thinned'])} {where}"
         if pd.notna(most["donor_ci_low"]):
             text += f" ({_points(most['donor_ci_low'])} to {_points(most['donor_ci_high'])} percentage points)"
-        if most["stratum"] == "site" and len(places) > 1:
+        if most["stratum"] == unit and len(places) > 1:
             text += ", more than anywhere else"
-        for spread in own[own["stratum"] == "between sites"].to_dict("records"):
+        for spread in own[own["stratum"].str.startswith("between ")].to_dict("records"):
             text += (
-                f"; the highest and the lowest site are {_points(spread['rate'])} points apart as measured, "
+                f"; the highest and the lowest {unit} are {_points(spread['rate'])} points apart as measured, "
                 f"{_points(spread['rate_thinned'])} at matched depth"
             )
         yield f"{text}."
