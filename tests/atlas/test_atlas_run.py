@@ -16,9 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from aida_tools.atlas.embed import integrate
+from aida_tools.atlas.h5ad import organism_of
 from aida_tools.atlas.run import atlas
 from aida_tools.cli import main
 from aida_tools.errors import AidaError
+from aida_tools.scan.blocks import Genes
 from tests.atlas.conftest import N_RARE, Cohort, plant, write_cohort
 
 
@@ -111,6 +113,19 @@ def test_the_file_says_what_it_is(drawn: tuple[ad.AnnData, Path]) -> None:
     details = json.loads((out / "provenance.json").read_text())["details"]
     assert details["n_cells"] == 600
     assert details["quota_of_a_type"] == 60
+    about = pd.read_csv(out / "sketch_about.tsv", sep="\t").set_index("key")["value"]
+    assert about[["annotator", "harmony", "n_cells_of_cohort"]].tolist() == ["author", "False", "3000"]
+
+
+def test_human_genes_are_told_by_their_ids() -> None:
+    def genes(*ids: str) -> Genes:
+        return Genes(np.array(ids, dtype=object), np.array(ids, dtype=object))
+
+    assert organism_of(genes("ENSG00000049768", "ENSG00000010610", "extra")) == {
+        "organism_ontology_term_id": "NCBITaxon:9606"
+    }
+    assert organism_of(genes("FOXP3", "CD4")) == {}
+    assert organism_of(genes("ENSMUSG00000039521")) == {}
 
 
 def test_the_table_is_the_file_shuffled(drawn: tuple[ad.AnnData, Path]) -> None:
@@ -139,6 +154,7 @@ def test_few_cells_are_all_taken(tmp_path: Path) -> None:
     assert data.n_obs == 100
     assert (data.obs["sketch_weight"] == 1).all()
     assert data.uns["aida_tools"]["rule"] == "all cells with counts"
+    assert data.uns["title"] == "SYNTHETIC: small counts, 100 cells"
 
 
 def test_too_few_cells_are_refused(tmp_path: Path) -> None:

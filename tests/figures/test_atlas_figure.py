@@ -143,4 +143,11 @@ def test_the_plate_warns_of_shares_and_distances(results: Results, palette: Pale
     assert "FOXP3, CD4" in plate.alt
     pd.testing.assert_frame_equal(plate.table, table)
     assert "SYNTHETIC DATA" in words(plate.draw())
+    how = {"annotator": "gate", "harmony": "False", "n_cells_of_cohort": "1265624"}
+    about = pd.DataFrame({"key": list(how), "value": list(how.values())})
+    extra = {"sketch": table, "sketch_about": about}
+    (plate,) = [p for p in plates(dataclasses.replace(results, extra=extra), palette) if p.stem == "atlas"]
+    assert plate.caption.startswith(
+        "3,000 of the 1,265,624 cells, placed by UMAP, not corrected for batches: by cell type as labelled by gate with"
+    )
     assert not [p for p in plates(dataclasses.replace(results, extra={}), palette) if p.stem == "atlas"]

@@ -58,7 +58,7 @@ def carried_columns(source: Fetched, cells: NDArray[np.intp]) -> tuple[pd.DataFr
     obs
         Those columns of `CARRIED` that are there, shape (n_cells, any).
     uns
-        `organism_ontology_term_id`, if known.
+        `organism_ontology_term_id`, if the source names it.
     """
     if source.format != "h5ad":
         if source.obs is None:
@@ -74,6 +74,12 @@ def carried_columns(source: Fetched, cells: NDArray[np.intp]) -> tuple[pd.DataFr
         columns = {c: "CELLxGENE schema" for c in CARRIED if c in listed}
         table = obs_of_h5ad(handle, columns, source.path) if columns else pd.DataFrame(index=range(int(cells[-1]) + 1))
     return table.iloc[cells].drop(columns=INDEX, errors="ignore").reset_index(drop=True), uns
+
+
+def organism_of(genes: Genes) -> dict[str, str]:
+    """Tell human genes by their Ensembl ids; empty where they are not, or where there are no such ids."""
+    human = np.mean([str(i).startswith("ENSG0") for i in genes.ids]) > 0.5
+    return {_ORGANISM: "NCBITaxon:9606"} if human else {}
 
 
 def make_obs(

@@ -1,4 +1,4 @@
-"""From a cohort's counts and labels to `atlas.h5ad` and `sketch.tsv`."""
+"""From a cohort's counts and labels to `atlas.h5ad`, `sketch.tsv` and `sketch_about.tsv`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aida_tools import __version__
 from aida_tools.annotate.run import LABELS
 from aida_tools.atlas import passes, sketch
 from aida_tools.atlas.embed import MIN_CELLS, check_harmony, embed, normalise, variable_genes
-from aida_tools.atlas.h5ad import SCHEMA, WARNING, carried_columns, make_obs, write_h5ad
+from aida_tools.atlas.h5ad import SCHEMA, WARNING, carried_columns, make_obs, organism_of, write_h5ad
 from aida_tools.cohort.source import SOURCE, counts_file
 from aida_tools.config import CohortConfig, load_cohort
 from aida_tools.errors import AidaError
@@ -25,7 +25,7 @@ from aida_tools.scan.blocks import Counts, Genes
 from aida_tools.scan.stores import open_counts
 from aida_tools.tables import read_cells, write_tsv
 
-ATLAS, SKETCH = "atlas.h5ad", "sketch.tsv"
+ATLAS, SKETCH, ABOUT = "atlas.h5ad", "sketch.tsv", "sketch_about.tsv"
 #: Genes whose expression is drawn, as far as a cohort has them.
 MARKERS = ("FOXP3", "IL2RA", "CTLA4", "CD3E", "CD4", "CD8A", "MS4A1", "LYZ", "NKG7")
 #: Points a picture can show.
@@ -115,7 +115,7 @@ def sketch_table(
 def _notes(cohort: CohortConfig, n: int, n_cells: int, about: dict[str, Any]) -> dict[str, Any]:
     """Say in the file what it is."""
     mark = "SYNTHETIC: " if cohort.synthetic and not cohort.title.startswith("SYNTHETIC") else ""
-    title = f"{mark}{cohort.title}, a sketch of {n:,} of {n_cells:,} cells"
+    title = f"{mark}{cohort.title}, " + (f"a sketch of {n:,} of {n_cells:,} cells" if n < n_cells else f"{n:,} cells")
     notes = {"sketch": WARNING, "synthetic": cohort.synthetic, "version": __version__, "schema_reference": SCHEMA}
     notes |= {key: value for key, value in (("citation", cohort.citation), ("licence", cohort.licence)) if value}
     return {"title": title, "aida_tools": notes | about}
@@ -134,7 +134,9 @@ def atlas(
     seed: int = 1,
     threads: int | None = None,
 ) -> None:
-    """Write `atlas.h5ad`, a sketch of the cells with embeddings and labels, and `sketch.tsv` for the figures.
+    """Write `atlas.h5ad`, a sketch of the cells with embeddings and labels, and what the figures need of it.
+
+    `sketch.tsv` has the cells to draw, `sketch_about.tsv` how they were chosen and placed.
 
     Parameters
     ----------
@@ -200,15 +202,17 @@ def atlas(
     obs = make_obs(table, types, carried, 1 / drawn.probability)
     matrix = normalise(raw)
     coordinates = embed(matrix, used, seed=seed, threads=threads, batch=table["batch"] if harmony else None)
-    about |= {"seed": seed, "n_cells_of_cohort": n_cells, "genes_of_embedding": len(used), "harmony": harmony}
+    about |= {"annotator": next(iter(types)), "harmony": harmony, "genes_of_embedding": len(used), "seed": seed}
+    about |= {"n_cells": n, "n_cells_of_cohort": n_cells}
     inputs = [cohort_path, fetched / SOURCE, cells_path, *(folder / LABELS for folder in label_folders)]
     config = {"cells": cells, "genes": genes, "harmony": harmony, "annotators": list(labels)}
-    details = about | {"layer": layer, "n_cells": n}
+    details = about | {"layer": layer}
     with staged(out, step="atlas", inputs=inputs, config=config, seed=seed, details=details) as staging:
-        uns = _notes(cohort, n, n_cells, about) | organism
+        uns = _notes(cohort, n, n_cells, about) | organism_of(names) | organism
         write_h5ad(staging / ATLAS, matrix, raw, obs, names, used, coordinates, uns)
         # In an order that has nothing to do with the file's, so that no batch hides another.
         order = np.argsort(sketch.uniforms(sketch.hash_cells(obs.index.to_numpy(), seed), 3), kind="stable")
         first = next(iter(types.values()))
         table = sketch_table(coordinates["X_umap"], obs, first, matrix, names)
         write_tsv(table.iloc[order[:_MOST_DRAWN]], staging / SKETCH)
+        write_tsv(pd.DataFrame({"key": list(about), "value": list(map(str, about.values()))}), staging / ABOUT)

@@ -54,6 +54,8 @@ def atlas(sketch: pd.DataFrame, *, focus: str, width: float = DOUBLE, synthetic:
     batch), and one for each gene, whose darkest colour is its 99th percentile.
     """
     narrow = width < 120
+    # Types that are called by numbers are read as such.
+    sketch = sketch.assign(cell_type=sketch["cell_type"].map(str, na_action="ignore"))
     column = next((c for c in ("site", "batch") if sketch[c].nunique() > 1), None)
     genes = [str(c) for c in sketch if str(c).startswith(EXPRESSION)]
     n_large, per_row = 1 + (column is not None), 3 if narrow else 5
