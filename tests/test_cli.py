@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from aida_tools.cli import main
+from aida_tools.cli import _NEXT, main, next_step
 
 FIXED = ("sample", "fetch", "inspect", "cells", "scan", "annotate", "counts", "compare", "figures", "report")
 #: `aida-tools compare COUNTS.tsv SAMPLES.tsv --out DIR ...`: others script against it.
@@ -63,3 +66,27 @@ def test_the_package_never_imports_snakemake(root: Path) -> None:
     sources = sorted((root / "src").rglob("*.py"))
     assert sources
     assert not [p for p in sources if "import snakemake" in p.read_text() or "from snakemake" in p.read_text()]
+
+
+def test_every_next_step_is_a_command_with_arguments_it_takes() -> None:
+    """Each line of the table, filled in with the parameters of its command, is understood by the command it names."""
+    for name, text in _NEXT.items():
+        params = {p.name: Path(f"some folder/{p.name}") for p in main.commands[name].params}
+        program, command, *arguments = shlex.split(next_step(name, params))
+        assert program == "aida-tools"
+        assert f"--{command}" not in text
+        main.commands[command].make_context(command, arguments)
+
+
+def test_the_end_tells_time_files_and_to_a_person_the_next_step(tmp_path: Path) -> None:
+    (tmp_path / "wide.tsv").write_text("sample_id\tpopulation\tTreg\tother\ns1\tA\t3\t50\ns2\tB\t4\t60\n")
+    command = [sys.executable, "-m", "aida_tools.cli", "import-counts", "wide.tsv"]
+    command += ["--column", "population=population", "--out", "made"]
+    quiet = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+    assert re.fullmatch(r"Wrote made/: counts.tsv, samples.tsv \(\d+\.\d s\)\n", quiet)
+    ours, theirs = os.openpty()
+    subprocess.run(command, cwd=tmp_path, stderr=theirs, check=True)
+    os.close(theirs)
+    seen = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert "next: aida-tools compare made/counts.tsv made/samples.tsv --one-vs-rest --out ./compare" in seen

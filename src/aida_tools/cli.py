@@ -6,7 +6,9 @@ Every command imports its room only when it runs, so that none waits for a libra
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,21 +56,62 @@ _ALSO = click.option(
 )
 
 
+#: Command -> the obvious next one; {out} is what was written, {near} the folder around it, the rest are arguments.
+#: Words in capitals are for the user to fill in.
+_NEXT = {
+    "sample": "aida-tools inspect {out}/sample.h5ad --write-cohort COHORT.yaml",
+    "inspect": "aida-tools fetch {write_cohort} --out results/NAME/fetch",
+    "fetch": "aida-tools cells {cohort} {out} --out {near}/cells",
+    "cells": "aida-tools annotate {cohort} {out} --annotator author --out {near}/annotate/author",
+    "scan": "aida-tools annotate {cohort} {near}/cells {out} --annotator gate --out {near}/annotate/gate",
+    "annotate": "aida-tools counts {cells} {out} --out COUNTS_DIR",
+    "counts": "aida-tools compare {out}/counts.tsv {out}/samples.tsv --denominators {out}/denominators.tsv "
+    "--one-vs-rest --out {near}/compare",
+    "import-counts": "aida-tools compare {out}/counts.tsv {out}/samples.tsv --one-vs-rest --out {near}/compare",
+    "compare": "aida-tools figures {out} --out {near}/figures",
+    "figures": "aida-tools report {compared} {out} --out {near}/report",
+}
+
+
+def next_step(command: str, params: dict[str, Any]) -> str:
+    """Return the command line that usually follows; empty where there is no one such."""
+    known = {name: shlex.quote(str(value)) for name, value in params.items() if value}
+    if "out" in known:
+        known["near"] = shlex.quote(str(params["out"].parent))
+    try:
+        return _NEXT.get(command, "").format(**known)
+    except KeyError:  # Such as `inspect` without --write-cohort.
+        return ""
+
+
+class _Command(click.Command):
+    """A command that says at its end what it wrote, how long it took and, to a person, what comes next."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        started = time.monotonic()
+        result = super().invoke(ctx)
+        for folder in published():
+            names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != "provenance.json")
+            files = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+            click.echo(f"Wrote {folder}{os.sep}: {files} ({time.monotonic() - started:.1f} s)", err=True)
+        following = next_step(str(self.name), ctx.params)
+        if following and sys.stderr.isatty():
+            click.echo(f"next: {following}", err=True)
+        return result
+
+
 class _Group(click.Group):
     """Commands in the order of the pipeline; errors of the user's making without a traceback."""
+
+    command_class = _Command
+    group_class = type
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            result = super().invoke(ctx)
-            for folder in published():
-                names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != "provenance.json")
-                click.echo(
-                    f"Wrote {folder}{os.sep}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}", err=True
-                )
-            return result
+            return super().invoke(ctx)
         except AidaError as error:
             click.echo(f"aida-tools: {error}", err=True)
             ctx.exit(1)
