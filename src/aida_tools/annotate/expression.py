@@ -53,15 +53,20 @@ def gather_expression(counts: Counts, rows: NDArray[np.intp], genes: NDArray[np.
     -------
     CSR matrix of shape (n_cells, n_genes), float32.
     """
-    parts = []
+    data, indices, sizes = [], [], [np.zeros(1, dtype=np.int64)]
     for block, places in _blocks(counts, rows, "read expression"):
         total = np.maximum(_total(block, counts.shape[1]), 1)
         matrix = sp.csr_matrix((block.data, block.indices, block.indptr), shape=(len(block), counts.shape[1]))
         local = rows[places] - block.start
-        part = matrix[local][:, genes].astype(np.float64)
-        part.data = np.log1p(part.data * np.repeat(TARGET / total[local], np.diff(part.indptr)))
-        parts.append(part.astype(np.float32))
-    return sp.vstack(parts, format="csr")
+        part = matrix[local][:, genes]
+        size = np.diff(part.indptr)
+        data.append(np.log1p(part.data * np.repeat(TARGET / total[local], size)).astype(np.float32))
+        indices.append(part.indices.astype(np.int32))
+        sizes.append(size)
+    # One after the other: together with the parts, both at once would take twice the memory.
+    joined = np.concatenate(data)
+    data.clear()
+    return sp.csr_matrix((joined, np.concatenate(indices), np.concatenate(sizes).cumsum()), (len(rows), len(genes)))
 
 
 def choose_genes(

@@ -32,8 +32,8 @@ from aida_tools.tables import read_cells, read_denominators, write_tsv
 _CLIP = 10.0
 #: Cells scored at a time.
 _BLOCK = 4096
-#: Folds fitted at a time: each holds its cells as a dense array.
-_AT_ONCE = 2
+#: Bytes that the dense arrays of folds fitted at the same time may take; one fold at least is fitted.
+_DENSE = 512e6
 
 
 def _label_map(labels: pd.DataFrame, sets: pd.DataFrame, cell_type_id: pd.Series, column: str) -> pd.DataFrame:
@@ -108,12 +108,14 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Fold:
-    """What one fold has to work with: the drawn cells and its own genes.
+    """What one fold has to work with: the drawn cells, which all folds share, and its own genes.
 
     Attributes
     ----------
     expression
-        log1p expression of all drawn cells, shape (n_drawn, n_genes).
+        log1p expression of all drawn cells and the genes of all folds, shape (n_drawn, n_genes).
+    genes
+        Columns of the genes of this fold.
     label
         Class of each drawn cell, array of shape (n_drawn,).
     learn, calibrate, test
@@ -123,6 +125,7 @@ class Fold:
     """
 
     expression: sp.csr_matrix
+    genes: NDArray[np.intp]
     label: NDArray[np.intp]
     learn: NDArray[np.bool_]
     calibrate: NDArray[np.bool_]
@@ -149,12 +152,14 @@ def fit_fold(fold: Fold, penalty: float) -> Fitted:
     place[present] = np.arange(len(present))
     y = place[fold.label]
     weights = learn.class_weights(fold.label[fold.learn], fold.sizes)
-    coef, intercept, mean, scale = learn.fit(fold.expression[fold.learn], y[fold.learn], weights, _CLIP, penalty)
+    mine = fold.expression[fold.learn][:, fold.genes]
+    coef, intercept, mean, scale = learn.fit(mine, y[fold.learn], weights, _CLIP, penalty)
+    del mine
 
     def score(which: NDArray[np.bool_]) -> NDArray[np.float64]:
         rows = np.flatnonzero(which)
         parts = [
-            learn.standardise(fold.expression[rows[i : i + _BLOCK]], mean, scale, _CLIP) @ coef.T
+            learn.standardise(fold.expression[rows[i : i + _BLOCK]][:, fold.genes], mean, scale, _CLIP) @ coef.T
             for i in range(0, len(rows), _BLOCK)
         ]
         return np.vstack(parts) + intercept if parts else np.empty((0, len(present)))
@@ -280,11 +285,14 @@ def train_model(
 
     def fit(k: int) -> Fitted:
         calibrate, test = ((role[k] == which) & in_natural for which in (learn.CALIBRATE, learn.TEST))
-        mine = expression[:, np.searchsorted(every, genes[k])]
-        return fit_fold(Fold(mine, y, learning[k], calibrate, test, sizes[k]), penalty)
+        return fit_fold(
+            Fold(expression, np.searchsorted(every, genes[k]), y, learning[k], calibrate, test, sizes[k]), penalty
+        )
 
     # Threads of the matrix products would fight those of the folds, and cost more than they bring.
-    with threadpool_limits(1), ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
+    dense = 4 * max(len(chosen) * int(mine.sum()) for chosen, mine in zip(genes, learning, strict=True))
+    at_once = max(1, min(os.cpu_count() or 1, folds, int(_DENSE // dense)))
+    with threadpool_limits(1), ThreadPoolExecutor(at_once) as pool:
         fitted = list(pool.map(fit, range(folds)))
     inputs = [cohort_path, fetched / SOURCE, cells_path, labels_path / LABELS, labels_path / SETS]
     config = {
