@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,8 @@ from aida_tools.atlas.run import atlas
 from aida_tools.cli import main
 from aida_tools.errors import AidaError
 from aida_tools.scan.blocks import Genes
-from tests.atlas.conftest import N_RARE, Cohort, plant, write_cohort
+from aida_tools.tables import CELL_COLUMNS
+from tests.atlas.conftest import COHORT, N_RARE, Cohort, plant, write_cohort
 
 
 def run(cohort: Cohort, out: Path, **options: object) -> ad.AnnData:
@@ -163,6 +165,51 @@ def test_too_few_cells_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AidaError, match="15 cells with counts"):
         run(write_cohort(tmp_path, counts, kind), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("cells", [50, 500])
+def test_a_file_without_counts_is_refused(tmp_path: Path, cells: int) -> None:
+    counts, kind = plant(100)
+    counts.data[:] = 0
+    with pytest.raises(AidaError, match="0 cells with counts and 0 genes"):
+        run(write_cohort(tmp_path, counts, kind), tmp_path / "out", cells=cells)
+
+
+def test_cells_without_any_label_are_drawn_by_leverage(tmp_path: Path) -> None:
+    counts = plant(300)[0]
+    data = run(write_cohort(tmp_path, counts, np.full(300, -1)), tmp_path / "out", cells=60)
+    assert data.n_obs == 60
+    assert data.obs["cell_type:author"].isna().all()
+
+
+@pytest.mark.shared
+def test_sorted_cells_lie_with_their_like(shared: Path, tmp_path: Path) -> None:
+    """Cells sorted by protein into B, CD4 and CD8 T cells: RNA alone brings them together."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    path = shared / "data" / "sorted_b_cd4_cd8_800.h5ad"
+    with h5py.File(path) as handle:
+        sorted_as = ad.io.read_elem(handle["obs"])
+    kind = pd.Categorical(sorted_as["FACS_type"])
+    n, folder = len(kind), tmp_path / "author"
+    for name in ("author", "fetch"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "cohort.yaml").write_text(COHORT.format(path=path.name))
+    (tmp_path / "fetch" / "source.json").write_text(json.dumps({"path": str(path.resolve()), "format": "h5ad"}))
+    cells = pd.DataFrame({"cell_id": sorted_as.index.astype(str), "is_control": False, "age": np.nan})
+    cells = cells.assign(**dict.fromkeys(set(CELL_COLUMNS) - set(cells), "x")).assign(sex="unknown", cell_type_id=None)
+    cells.to_parquet(tmp_path / "cells.parquet", index=False)
+    pd.DataFrame({"cell_id": cells["cell_id"], "cell_type": kind}).to_parquet(folder / "labels.parquet", index=False)
+    cohort = Cohort(
+        tmp_path / "cohort.yaml", tmp_path / "fetch", tmp_path / "cells.parquet", [folder], None, None, None
+    )
+    data = run(cohort, tmp_path / "out")
+    assert data.n_obs == n
+    is_b = (data.obs["cell_type:author"] == "B cells").to_numpy()
+    assert 0.4 < is_b.mean() < 0.6
+    for name, least in (("X_pca", 0.98), ("X_umap", 0.95)):
+        nearest = KNeighborsClassifier(16).fit(data.obsm[name], is_b).predict(data.obsm[name])
+        assert (nearest == is_b).mean() >= least, name
 
 
 def test_labels_of_other_cells_are_refused(planted: Cohort, tmp_path: Path) -> None:

@@ -30,6 +30,16 @@ ATLAS, SKETCH, ABOUT = "atlas.h5ad", "sketch.tsv", "sketch_about.tsv"
 MARKERS = ("FOXP3", "IL2RA", "CTLA4", "CD3E", "CD4", "CD8A", "MS4A1", "LYZ", "NKG7")
 #: Points a picture can show.
 _MOST_DRAWN = 20_000
+_MIN_GENES = 3
+
+
+def _check_enough(n_cells: int, n_genes: int, path: Path) -> None:
+    if n_cells < MIN_CELLS or n_genes < _MIN_GENES:
+        msg = (
+            f"{path}: {n_cells} cells with counts and {n_genes} genes that are seen often enough (in 10 cells at "
+            f"least). A picture needs {MIN_CELLS} cells and {_MIN_GENES} genes."
+        )
+        raise AidaError(msg)
 
 
 def choose_cells(
@@ -58,12 +68,18 @@ def choose_cells(
     Returns
     -------
     The cells, and how they were chosen, for the record.
+
+    Raises
+    ------
+    AidaError
+        If there are too few cells with counts, or genes, to choose by.
     """
     if len(kind) <= n:
         return sketch.Draw(np.arange(len(kind)), np.ones(len(kind))), {"rule": "all cells with counts"}
     hashes = sketch.hash_cells(cell_ids, seed)
     moments, totals = passes.sum_moments(counts, threads=threads)
     genes = sketch.choose_genes(moments, len(kind), n_genes)
+    _check_enough(int((totals > 0).sum()), len(genes), counts.path)
     leverage = passes.estimate_leverage(counts, totals, genes, hashes, seed=seed, threads=threads)
     quota = sketch.quota_of(n, int(kind.max(initial=-1)) + 1)
     drawn = sketch.draw(sketch.chances(leverage, totals), sketch.uniforms(hashes, 0), kind, n, quota)
@@ -188,13 +204,8 @@ def atlas(
     del ids
     if (empty := np.diff(raw.indptr) == 0).any():
         drawn, raw = sketch.Draw(drawn.cells[~empty], drawn.probability[~empty]), raw[~empty]
-    used = variable_genes(raw, genes) if raw.shape[0] >= MIN_CELLS else np.empty(0, dtype=np.intp)
-    if len(used) < 3:
-        msg = (
-            f"{source.path}: {raw.shape[0]} cells with counts and {len(used)} genes seen in at least 10 of them. "
-            f"A picture needs {MIN_CELLS} cells and 3 genes."
-        )
-        raise AidaError(msg)
+    used = variable_genes(raw, genes) if raw.shape[0] > 1 else np.empty(0, dtype=np.intp)
+    _check_enough(raw.shape[0], len(used), source.path)
     n, n_cells = len(drawn.cells), len(cell_ids)
     table = read_cells(cells_path).iloc[drawn.cells].reset_index(drop=True)
     types = {name: column.iloc[drawn.cells].reset_index(drop=True) for name, column in labels.items()}
