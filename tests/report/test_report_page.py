@@ -71,7 +71,7 @@ def test_methods_are_filled_in(page: Path) -> None:
     options = json.loads((page.parent / "compare" / "compare.json").read_text())
     assert f"{options['before']['samples']} samples" in text
     assert f"{options['after']['donors']} donors" in text
-    assert "~ population + age + sex" in text
+    assert "<code>~ population + age + sex</code>" in text
     assert "doi:10.1016/j.cell.2025.02.017" in text
     assert "Benjamini-Hochberg" in text
 
