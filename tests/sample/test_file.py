@@ -70,6 +70,25 @@ def test_it_is_small(folder: Path, data: ad.AnnData) -> None:
     assert (folder / "sample.h5ad").stat().st_size / data.n_obs < 1000
 
 
+def places(node: h5py.Dataset) -> list[int]:
+    """Return where the pieces of a dataset lie in its file, bytes."""
+    if node.chunks is None:
+        return [node.id.get_offset()] if node.id.get_offset() is not None else []
+    return [node.id.get_chunk_info(i).byte_offset for i in range(node.id.get_num_chunks())]
+
+
+def test_the_cell_table_lies_in_one_place(folder: Path) -> None:
+    """Whoever reads obs alone over HTTP ranges need not fetch the matrices around it."""
+    with h5py.File(folder / "sample.h5ad") as file:
+        matrices = [
+            place for name in ("X", "raw/X") for place in places(file[name]["data"]) + places(file[name]["indices"])
+        ]
+        table: list[int] = []
+        file["obs"].visititems(lambda _, node: table.extend(places(node)) if isinstance(node, h5py.Dataset) else None)
+    assert len(table) > 40
+    assert min(table) > max(matrices)
+
+
 def test_it_says_synthetic(data: ad.AnnData, truth: dict) -> None:
     assert "SYNTHETIC" in data.uns["title"]
     assert "SYNTHETIC" in data.uns["citation"]

@@ -193,7 +193,9 @@ def write_h5ad(
         "citation": "SYNTHETIC data made by aida-tools; not measured, not AIDA's.",
     }
     totals, detected, mito = [], [], []
-    with h5py.File(path, "w") as file:
+    # Space that growing matrices free is left alone: the cell table would be scattered over it, and whoever reads only
+    # that table over HTTP would fetch half of the file.
+    with h5py.File(path, "w", fs_strategy="none") as file:
         raw = file.create_group("raw")
         raw.attrs.update({"encoding-type": "raw", "encoding-version": "0.1.0"})
         for counts in blocks:
