@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner
 from scipy import sparse
 
@@ -94,6 +95,28 @@ def test_10x_input(tmp_path: Path, kind: str) -> None:
     cohort = load_cohort(tmp_path / "draft.yaml")
     assert cohort.source.kind == kind
     assert cohort.columns.donor_id.value == "donor1"
+
+
+@pytest.mark.parametrize("kind", ["10x-h5", "10x-mtx"])
+def test_the_draft_for_10x_input_runs_as_it_is_and_says_what_to_fill_in(tmp_path: Path, root: Path, kind: str) -> None:
+    path = (write_10x_h5 if kind == "10x-h5" else write_10x_mtx)(tmp_path / "input", 3)
+    draft = tmp_path / "cohort.yaml"
+    assert "'source.obs'" in inspect(path, write_cohort=draft)
+    assert "# Who the cells are of: write a TSV or CSV" in draft.read_text()
+
+    def cells() -> pd.DataFrame:
+        fetch(draft, tmp_path / "fetch")
+        make_cells(draft, tmp_path / "fetch", root / "config" / "populations.tsv", tmp_path / "cells")
+        return read_cells(tmp_path / "cells" / "cells.parquet")
+
+    found = cells()
+    assert found["donor_id"].eq("donor1").all()
+    pd.DataFrame({"barcode": found["cell_id"], "who": ["a", "b", "b"]}).to_csv(tmp_path / "who.csv", index=False)
+    filled = yaml.safe_load(draft.read_text())
+    filled["source"]["obs"] = "who.csv"
+    filled["columns"]["donor_id"] = "who"
+    draft.write_text(yaml.safe_dump(filled))
+    assert cells()["donor_id"].tolist() == ["a", "b", "b"]
 
 
 def test_columns_are_guessed_by_whole_names_only() -> None:

@@ -38,6 +38,11 @@ _TREG_NAMES = {"treg", "tregs", "t reg", "t_reg", "cd4 treg", "cd4_treg", "regul
 #: CD8+ regulatory T cells and Tr1 cells are below "regulatory T cell" in the ontology, but are not meant by Treg.
 _NOT_TREG = ("CL:0000795", "CL:0000901")
 _SAMPLE = 100_000
+#: What to do for 10x input, which knows nothing of its cells.
+_ANNOTATE = (
+    "Who the cells are of: write a TSV or CSV with a row a cell, its barcode in the first column; name it under "
+    "'source.obs' of the cohort file and its columns under 'columns'."
+)
 
 
 def inspect(path: Path, *, write_cohort: Path | None = None) -> str:
@@ -173,7 +178,7 @@ def _describe_columns(obs: pd.DataFrame) -> list[str]:
             shown = textwrap.shorten(shown + (", ..." if len(counts) > 4 else ""), 100, placeholder=" ...")
         rows.append((str(name), what, f"{missing:,} missing" if missing else "", shown))
     if not rows:
-        return ["  no columns: only cell ids"]
+        return ["  no columns: only cell ids", f"  {_ANNOTATE}"]
     widths = [max(len(r[i]) for r in rows) for i in range(3)]
     return ["  " + "  ".join([*(r[i].ljust(widths[i]) for i in range(3)), r[3]]).rstrip() for r in rows]
 
@@ -202,6 +207,8 @@ def _write_draft(target: Path, path: Path, kind: str, counts: str, found: dict[s
         "population: one of the codes, labels or HANCESTRO ids of config/populations.tsv; translate with 'levels'.",
         "batch: the cells that were run together; site: where. Without them a donor's batch is 'batch1' at 'site1'.",
     ]
+    if kind != "h5ad":
+        comments.append(_ANNOTATE)
     if "donor_id" not in found:
         comments.append("donor_id: no column looks like it. All cells count as one donor until you name one.")
     if "labels.column" in found:
