@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from aida_tools.cli import main
 from aida_tools.errors import AidaError
 from aida_tools.scan import pseudobulk as room
+from aida_tools.scan.blocks import Block, Genes
 from aida_tools.scan.gather import gather
 from aida_tools.scan.run import SCAN, scan
 
@@ -22,9 +24,9 @@ Write = Callable[..., Path]
 Fetched = Callable[..., tuple[Path, Path]]
 
 
-@pytest.fixture(params=[2**40, 1])
+@pytest.fixture(params=[2**40, 4 * 300 * 8, 1])
 def resident(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums kept in memory, and sums left to the disk after every block."""
+    """Room in memory for the sums of all groups, of four of 300 genes, of one."""
     monkeypatch.setattr(room, "_RESIDENT", request.param)
     monkeypatch.setattr(room, "_ROWS", 4)
 
@@ -51,6 +53,22 @@ def test_sums_are_those_of_pandas(run: Callable[..., Path], counts: sp.csr_matri
         assert sums.X.dtype == np.int64
     # A cell without counts has no label by a model.
     assert labels["m:label"].isna().sum() == (labels["total"] == 0).sum() > 0
+
+
+def test_groups_come_and_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(room, "_RESIDENT", 4 * 5 * 8)
+    rng = np.random.default_rng(6)
+    samples, labels, wanted = ["a", "b", "c"], ["t", "u", "v", "w"], np.zeros((12, 5), dtype=np.int64)
+    genes = Genes(*[np.array([f"g{i}" for i in range(5)], dtype=object)] * 2)
+    with tempfile.TemporaryFile() as file:
+        sums = room.Pseudobulk("x", samples, labels, 5, file)
+        for _ in range(60):
+            counts = sp.csr_matrix(rng.poisson(1, (8, 5)))
+            group = rng.choice(rng.choice(12, rng.integers(1, 8), replace=False), 8)
+            sums.add(Block(0, counts.indptr, counts.indices, counts.data), group // 4, group % 4)
+            np.add.at(wanted, group, counts.toarray())
+        sums.write(tmp_path / "sums.h5ad", genes)
+    np.testing.assert_array_equal(ad.read_h5ad(tmp_path / "sums.h5ad").X.toarray(), wanted)
 
 
 def test_ranges_put_together_are_the_whole_bit_for_bit(run: Callable[..., Path], tmp_path: Path) -> None:
