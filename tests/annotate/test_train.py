@@ -243,6 +243,18 @@ def test_too_few_donors_are_refused(train: Callable[..., Path], cohort: Path) ->
     assert not (cohort / "models").exists()
 
 
+def test_donors_without_labels_cannot_test(train: Callable[..., Path], cohort: Path) -> None:
+    cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
+    train(folds=1)
+    roles = pd.read_csv(cohort / "models" / "m" / "donors.tsv", sep="\t").set_index("donor_id")["role"]
+    path = cohort / "author" / "labels.parquet"
+    labels = pd.read_parquet(path)
+    labels.loc[(cells["donor_id"].map(roles) == "calibrate").to_numpy(), ["label", "cell_type"]] = None
+    labels.to_parquet(path)
+    with pytest.raises(AidaError, match="its donors to calibrate have no cell of a class it knows"):
+        train()
+
+
 def test_chosen_genes_are_the_markers(cohort: Path, truth: dict[str, Any]) -> None:
     rows = np.arange(0, N_CELLS, 2)
     codes = pd.factorize(truth["label"], sort=True)[0][rows]

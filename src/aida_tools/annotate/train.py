@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,7 +240,9 @@ def train_model(
         Its name as an annotator.
     folds
         Above 1, so many models `NAME.1`, `NAME.2` ... are trained. Every donor is a test donor of one, so that
-        `annotate --annotator NAME` can label every cell by a model that has not seen its donor.
+        `annotate --annotator NAME` can label every cell by a model that has not seen its donor. Sites are spread over
+        the folds. Controls (one person in batch after batch) are neither learnt from nor judged by, but may be
+        labelled.
     label
         `cell_type`, the counted types, or `label`, as the annotator gave them.
     genes_per_class
@@ -257,7 +258,8 @@ def train_model(
     Raises
     ------
     AidaError
-        If there are too few donors or classes.
+        If there are too few donors or classes. A class none of a fold's donors to learn from has is left out of its
+        model, with a warning.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -271,11 +273,7 @@ def train_model(
     rows, in_pool, in_natural = learn.draw_cells(cells.label, roles[:, cells.donor], cells_per_class, rng)
     y, role = cells.label[rows], roles[:, cells.donor[rows]]
     learning = (role == learn.LEARN) & in_pool
-    sizes = [
-        np.bincount(cells.label[(r[cells.donor] == learn.LEARN) & (cells.label >= 0)], minlength=len(cells.classes))
-        for r in roles
-    ]
-    _say_left_out(names, sizes, cells.classes)
+    sizes = [_check_fold(cells, mine, name) for mine, name in zip(roles, names, strict=True)]
     source = counts_file(fetched)
     with open_counts(source.path, source.format, cohort.counts_layer) as counts:
         genes = choose_genes(counts, rows, np.where(learning, y, -1), len(cells.classes), genes_per_class)
@@ -300,13 +298,11 @@ def train_model(
         "penalty": penalty,
     }  # fmt: skip
     for k, (model_name, one) in enumerate(zip(names, fitted, strict=True)):
-        n_donors = [int((roles[k] == which).sum()) for which in (learn.LEARN, learn.CALIBRATE, learn.TEST)]
         about = {
             "origin": f"trained by aida-tools on cohort '{cohort.name}', annotator '{labels_path.name}'",
             "licence": cohort.licence or "that of the cohort",
             "citation": cohort.citation,
-            "donors": "{} to learn from, {} to calibrate, {} to test".format(*n_donors),
-            "cells": f"{int(learning[k].sum())} to learn from, about {cells_per_class} a class at most",
+            **_about(cells, roles[k], int(learning[k].sum()), cells_per_class),
             "seed": seed,
         }
         model = LinearModel(
@@ -323,21 +319,41 @@ def train_model(
                 write_tsv(table, staging / f"{table_name}.tsv")
 
 
-def _say_left_out(names: Sequence[str], sizes: Sequence[NDArray[np.intp]], classes: NDArray[np.str_]) -> None:
-    """Name the classes a model cannot learn, for want of a donor."""
-    for model_name, size in zip(names, sizes, strict=True):
-        lacking = ", ".join(classes[size == 0])
-        if (size > 0).sum() < 2:
-            msg = (
-                f"model '{model_name}': its donors to learn from have only one class. Another --seed splits otherwise."
-            )
+def _check_fold(cells: Labelled, roles: NDArray[np.int8], name: str) -> NDArray[np.intp]:
+    """Count the cells of each class that a model may learn from, array of shape (n_classes,); name what it cannot.
+
+    Raises
+    ------
+    AidaError
+        If it has less than two classes to learn, or no labelled cell to calibrate on or to be tested on.
+    """
+    role, another = roles[cells.donor], "Another --seed splits the donors otherwise."
+    sizes = np.bincount(cells.label[(role == learn.LEARN) & (cells.label >= 0)], minlength=len(cells.classes))
+    if (sizes > 0).sum() < 2:
+        msg = f"model '{name}': its donors to learn from have less than two classes. {another}"
+        raise AidaError(msg)
+    for which in (learn.CALIBRATE, learn.TEST):
+        if not ((role == which) & (cells.label >= 0) & (sizes[cells.label] > 0)).any():
+            msg = f"model '{name}': its donors to {learn.ROLES[which]} have no cell of a class it knows. {another}"
             raise AidaError(msg)
-        if lacking:
-            click.echo(
-                f"aida-tools: warning: model '{model_name}' will not know {lacking}: no donor to learn from has such "
-                "a cell. Another --seed splits the donors otherwise.",
-                err=True,
-            )
+    if (sizes == 0).any():
+        lacking = ", ".join(cells.classes[sizes == 0])
+        click.echo(
+            f"aida-tools: warning: model '{name}' will not know {lacking}: no donor to learn from has such a cell. "
+            f"{another}",
+            err=True,
+        )
+    return sizes
+
+
+def _about(cells: Labelled, roles: NDArray[np.int8], n_cells: int, cells_per_class: int) -> dict[str, Any]:
+    """Say in numbers what a model was made from."""
+    n_donors = [int((roles == which).sum()) for which in (learn.LEARN, learn.CALIBRATE, learn.TEST)]
+    controls = f"; {int(cells.is_control.sum())} controls left out" if cells.is_control.any() else ""
+    return {
+        "donors": "{} to learn from, {} to calibrate, {} to test".format(*n_donors) + controls,
+        "cells": f"{n_cells} to learn from, about {cells_per_class} a class at most",
+    }
 
 
 def _donor_roles(cells: Labelled, roles: NDArray[np.int8], k: int, folds: int) -> pd.DataFrame:
