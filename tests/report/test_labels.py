@@ -137,7 +137,7 @@ def test_methods_name_annotators_thinning_and_models(results: Results) -> None:
         "Cells were labelled by author (the authors' labels) and gate (the marker gate). Labels of author: The" in text
     )
     assert "Labels of gate: A marker gate on the counts of one cell at a time." in text
-    assert "thinned binomially to the depth of the shallowest and labelled again by gate" in text
+    assert "thinned binomially to the depth of the shallowest site or batch, and labelled again by gate" in text
     assert "gate-thinned" not in text
     assert "take the labels of author for the truth" in text
     model = made.annotators().assign(models="m1", licence="m1: MIT", attribution="m1: Someone (2024)")

@@ -607,9 +607,10 @@ def _depth_matched_plate(results: Results) -> Plate | None:
         number=18,
         stem="depth_matched",
         title="The same cells at matched depth",
-        caption=f"{focus} share of {within} by {unit}, as measured and with the counts of every site thinned to the "
-        "depth of the shallowest, with 95 % intervals between donors (none of a single donor). Right: the change in "
-        "percentage points; its interval compares every donor with itself. It is the work of depth, not of the donors.",
+        caption=f"{focus} share of {within} by {unit}, as measured and with all counts thinned to one depth, that of "
+        "the shallowest site or batch, with 95 % intervals between donors (none of a single donor). Right: the change "
+        "in percentage points; its interval compares every donor with itself. It is the work of depth, not of the "
+        "donors.",
         alt=f"Paired dot plot. {focus} share of {within}, all cells: {seen}.",
         table=table,
         draw=lambda: depth_matched(table, focus=focus, annotators=_annotators(measured), synthetic=results.synthetic),

@@ -241,8 +241,8 @@ def label_blocks(results: Results) -> list[Block]:
         Block(
             "depth-matched",
             "Shares at matched depth",
-            "The same cells twice: as measured, and with the counts of every site thinned to the depth of the "
-            "shallowest. The interval is that of the change, between donors.",
+            "The same cells twice: as measured, and with all counts thinned to one depth, that of the shallowest "
+            "site or batch. The interval is that of the change, between donors.",
             _matched(results),
         ),
     ]
@@ -352,7 +352,7 @@ def label_methods(results: Results) -> str:
     if matched is not None and len(matched):
         names = list(dict.fromkeys(str(name) for name in matched["annotator"]))
         text += (
-            " For matched depth the counts of every site were thinned binomially to the depth of the shallowest and "
+            " For matched depth the counts were thinned binomially to the depth of the shallowest site or batch, and "
             f"labelled again by {listed(names)}."
         )
     return text
