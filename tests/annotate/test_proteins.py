@@ -165,11 +165,11 @@ proteins:
   {where}
   markers: {{ CD3: CD3_TotalSeqB, CD4: CD4_TotalSeqB, CD8: CD8a, CD25: CD25, CD127: CD127 }}
 """
-KINDS = ("obsm table", "obsm array", "features", "10x")
+KINDS = ("obsm table", "obsm array", "features", "features by id", "10x")
 
 
 class Cite:
-    """A file of two batches, the second stained three times as strongly, in one of four layouts."""
+    """A file of two batches, the second stained three times as strongly, in one of several layouts."""
 
     def __init__(self, folder: Path, kind: str, root: Path):
         self.folder, self.root = folder, root
@@ -200,7 +200,10 @@ class Cite:
                 pd.DataFrame({"donor": "d1"}, index=proteins.index).to_csv(folder / obs, sep="\t")
             # anndata asks for unique names, so a file from Cell Ranger has them made unique.
             unique = [*names[:5], "CD25-gene", *names[6:]]
-            cells = ad.AnnData(both, obs=cells.obs, var=pd.DataFrame({"feature_types": types}, index=unique))
+            var = pd.DataFrame({"feature_types": types}, index=unique)
+            if kind == "features by id":
+                var = var.assign(feature_name=names).set_axis([f"ENSG{i:011d}" for i in range(11)])
+            cells = ad.AnnData(both, obs=cells.obs, var=var)
         if kind != "10x":
             cells.write_h5ad(folder / self.source)
         source_kind = "10x-h5" if kind == "10x" else "h5ad"

@@ -131,7 +131,9 @@ def _from_features(fetched: Fetched, proteins: Proteins, layer: str) -> NDArray[
                 f"{path}: var has no column 'feature_types' that would tell proteins from genes. Name 'proteins.obsm'."
             )
             raise AidaError(msg)
-        kinds, names = var["feature_types"].astype(str).to_numpy(object), var.index.astype(str).to_numpy(object)
+        kinds, index = var["feature_types"].astype(str).to_numpy(object), var.index.astype(str).to_numpy(object)
+        # A name may stand in the index or, where that holds ids, in the column of symbols.
+        names = np.where(np.isin(index, list(proteins.markers.values())), index, counts.genes.symbols)
         places = _feature_columns(kinds, names, proteins, path)
         slot = np.full(len(var), -1, dtype=np.int32)
         slot[places] = np.arange(len(places))
