@@ -36,6 +36,7 @@ def small_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "annotate", cohort, cells, results / "scan", "--annotator", "gate", "--out", labelled[1],
         "--label-map", gate.with_name("gate.labels.tsv"),
     )  # fmt: skip
+    aida_tools("agreement", cells, *labelled, "--within", "CD4_T", "--out", results / "agreement")
     aida_tools("counts", cells, *labelled, "--out", results / "counts")
     tables = [results / "counts" / f"{name}.tsv" for name in ("counts", "samples", "denominators")]
     aida_tools(

@@ -82,6 +82,14 @@ def test_small_errors_of_labels_fake_the_odds_ratios_of_the_explanation(executed
     assert f"looks like {odds[2] / odds[0]:.2f}" in page
 
 
+def test_agreement_is_that_of_the_run(small_run: Path, executed: dict[str, Any]) -> None:
+    table = pd.read_csv(small_run / "agreement" / "agreement.tsv", sep="\t")
+    rows = table[(table["within"] == "CD4_T") & (table["stratum"] == "site") & (table["measure"] == "sensitivity")]
+    assert len(rows) >= 3
+    for site, value in zip(rows["level"], rows["estimate"], strict=True):
+        assert re.search(rf"{site} +{value:.3f} ", text(executed["03"]))
+
+
 def test_the_planted_truth_is_told(small_run: Path, executed: dict[str, Any]) -> None:
     planted = json.loads((small_run / "fetch" / "truth.json").read_text())["populations"]["Korean"]
     alone, with_site = planted["odds_ratio"]["CD4_T"], planted["odds_ratio_with_site"]["CD4_T"]
@@ -101,9 +109,9 @@ def incomparable(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         (results / folder).mkdir(parents=True)
         table[kept].to_parquet(results / folder / f"{name}.parquet", index=False)
     shutil.copy(small_run / "annotate" / "gate" / "sets.tsv", results / "annotate" / "gate")
-    aida_tools(
-        "counts", results / "cells" / "cells.parquet", results / "annotate" / "gate", "--out", results / "counts"
-    )
+    labelled = results / "cells" / "cells.parquet", results / "annotate" / "gate"
+    aida_tools("counts", *labelled, "--out", results / "counts")
+    aida_tools("agreement", *labelled, "--out", results / "agreement")
     tables = [results / "counts" / f"{name}.tsv" for name in ("counts", "samples", "denominators")]
     options = ["--denominators", tables[2], "--formula", "~ population", "--one-vs-rest"]
     aida_tools("compare", *tables[:2], *options, "--out", results / "compare")
