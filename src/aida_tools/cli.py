@@ -200,9 +200,14 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
 @_GATE
 @_MODELS
 @click.option(
-    "--model", "models", multiple=True, help="Linear model: its name in --models or its path; may be repeated."
+    "--model",
+    "models",
+    multiple=True,
+    help="Model to label cells by: its name in --models or its path; may be repeated.",
 )
-@click.option("--samples", type=_EXISTING, help="cells.parquet, or its folder: who is of which sample.")
+@click.option(
+    "--samples", type=_EXISTING, help="cells.parquet, or its folder; --pseudobulk, --expected and --thin need it."
+)
 @click.option(
     "--pseudobulk", multiple=True, metavar="NAME", help="Also sum the counts by sample and by labels of NAME: author, "
     "gate or a model; may be repeated.",
@@ -216,7 +221,7 @@ def cells(cohort: Path, fetched: Path, populations: Path, out: Path) -> None:
     type=_EXISTING,
     metavar="SCAN",
     help="Match depth: keep as many UMIs of every site as the shallowest has, by this scan of all counts (folder or "
-    "scan.parquet). Needs --samples.",
+    "scan.parquet).",
 )
 @click.option(
     "--thin-by", default="site", show_default=True, metavar="COLUMN", help="What to match: site, batch or another "

@@ -1,1 +1,1 @@
-"""One pass over the counts: quality, marker gate, model scores and pseudobulk sums, block by block."""
+"""One pass over the counts, block by block: quality, marker gate, model scores, and sums by sample and label."""
