@@ -17,12 +17,14 @@ from packaging.utils import canonicalize_name
 #: docutils (a dependency of snakemake) is public domain and BSD; the GPL covers one Emacs file that no wheel installs.
 NOT_GPL = {"docutils"}
 CONDA_NAMES = {"python-isal": "isal", "matplotlib-base": "matplotlib"}
+#: What notebooks/execute.py imports or starts; pip users have it from the extra `dev`.
+NOTEBOOK_TOOLS = {"ipykernel", "jupytext", "nbclient"}
 
 
-def declared(root: Path) -> dict[str, Requirement]:
+def declared(root: Path, extra: str | None = None) -> dict[str, Requirement]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    requirements = map(Requirement, project["dependencies"])
-    return {canonicalize_name(r.name): r for r in requirements}
+    names = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    return {canonicalize_name(r.name): r for r in map(Requirement, names)}
 
 
 def locked(path: Path) -> dict[str, str]:
@@ -38,7 +40,9 @@ def test_conda_environment_has_the_dependencies_of_pyproject(root: Path) -> None
     python = tomllib.loads((root / "pyproject.toml").read_text())["project"]["requires-python"]
     assert str(listed.pop("python")) == python
     listed.pop("pip")
-    assert listed == {name: r.specifier for name, r in declared(root).items()}
+    tools = {name: r for name, r in declared(root, "dev").items() if name in NOTEBOOK_TOOLS}
+    assert set(tools) == NOTEBOOK_TOOLS
+    assert listed == {name: r.specifier for name, r in (declared(root) | tools).items()}
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
