@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from fontTools import subset  # type: ignore[import-untyped]
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -311,6 +310,9 @@ def note(axes: Axes, text: str) -> Text:
 @contextmanager
 def _bare_fonts() -> Iterator[None]:
     """Embed fonts without their tables for laying text out: a PDF has its letters placed, and those tables are slow."""
+    # Neither library has a public switch for it; test_text_in_vector_files_is_text looks at what comes out.
+    from matplotlib.backends._backend_pdf_ps import subset
+
     usual = subset.Options._drop_tables_default
     subset.Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
     try:
