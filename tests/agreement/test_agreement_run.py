@@ -38,6 +38,7 @@ def made(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
     cells = pd.DataFrame(
         {
             "cell_id": [f"c{i}" for i in range(n)],
+            "sample_id": [f"s{d}" for d in donor],
             "donor_id": pd.Categorical([f"d{d}" for d in donor]),
             "site": pd.Categorical(np.array(["SG", "JP", "KR"])[donor % 3]),
             "batch": [f"b{d // 2}" for d in donor],
@@ -288,6 +289,33 @@ def test_calibration_is_of_the_truths_cd4_t_cells(scored: tuple[Path, pd.DataFra
     assert (row["predicted"], row["estimate"]) == (pytest.approx(second["p"].mean()), pytest.approx(second["y"].mean()))
     assert set(table.loc[table["measure"] == "calibration_error", "status"]) == {"point"}
     assert table.loc[table["status"] == "ok", "donor_ci_low"].notna().all()
+
+
+def test_soft_counts_are_held_against_all_cells_of_the_truth(scored: tuple[Path, pd.DataFrame]) -> None:
+    folder, cells = scored
+    samples = sorted(cells["sample_id"].unique())
+    expected = pd.DataFrame({"sample_id": samples, "cell_type": "Treg", "n_expected": 10.5 + np.arange(len(samples))})
+    other = expected.assign(cell_type="B", n_expected=99.0)
+    write_tsv(pd.concat([expected, other]), folder / "model" / "expected.tsv")
+    table = run(folder, "author", "model", "gate")["calibration"]
+    soft = table[table["measure"] == "soft_to_observed"]
+    assert set(soft["annotator_b"]) == {"model"}
+    focus = cells["author"] == "Treg"
+    assert one(soft, stratum="all")["estimate"] == pytest.approx(expected["n_expected"].sum() / focus.sum())
+    here = cells["site"] == "JP"
+    own = expected[expected["sample_id"].isin(cells.loc[here, "sample_id"])]
+    row = one(soft, level="JP")
+    assert row["estimate"] == pytest.approx(own["n_expected"].sum() / focus[here].sum())
+    assert (row["n_cells"], row["n_donors"]) == (here.sum(), 3)
+    assert np.isnan(row["ci_low"])
+    assert row["donor_ci_low"] < row["estimate"] < row["donor_ci_high"]
+    for wrong, message in (
+        (expected.assign(sample_id="s99"), "sample 's99' is not one of these cells'"),
+        (expected.assign(n_expected="many"), "value 'many' must be a number"),
+    ):
+        write_tsv(wrong, folder / "model" / "expected.tsv")
+        with pytest.raises(AidaError, match=message):
+            run(folder, "author", "model")
 
 
 def test_thinned_labels_are_held_against_their_own(scored: tuple[Path, pd.DataFrame]) -> None:

@@ -9,18 +9,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from aida_tools.agreement import kernel
 from aida_tools.annotate.card import CARD, read_card
 from aida_tools.annotate.combine import UNRESOLVED
-from aida_tools.annotate.run import LABELS, SETS
+from aida_tools.annotate.run import EXPECTED, LABELS, SETS
 from aida_tools.errors import AidaError
 from aida_tools.scan.run import SCAN
-from aida_tools.tables import read_cells, read_denominators
+from aida_tools.tables import check, read_cells, read_denominators, read_tsv
 
 ALL = "all"
+
+_EXPECTED = pa.DataFrameSchema(
+    {"sample_id": pa.Column(str), "cell_type": pa.Column(str), "n_expected": pa.Column(float, coerce=True)}
+)
 
 Mask = NDArray[np.bool_]
 
@@ -44,6 +49,8 @@ class Annotator:
         Whether the score is the log odds of a probability.
     card
         What `annotator.json` says of it; empty without one.
+    expected
+        Expected number of cells of the focus type in each sample; None where it gives none.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Annotator:
     score: kernel.Floats | None
     probable: bool
     card: dict[str, Any]
+    expected: pd.Series | None
 
     def among(self, names: set[str]) -> Mask:
         """Return which cells have one of these types, shape (n_cells,)."""
@@ -112,6 +120,8 @@ class Cells:
         Atom of each cell, shape (n_cells,).
     donor
         Donor of each atom as a code, shape (n_atoms,).
+    sample
+        Sample -> one of its atoms; all of them are of the same donor, site and batch.
     strata
         The strata.
     depth
@@ -120,6 +130,7 @@ class Cells:
 
     atom: NDArray[np.int32]
     donor: NDArray[np.int64]
+    sample: pd.Series
     strata: list[Stratum]
     depth: pd.DataFrame | None
 
@@ -138,7 +149,7 @@ def sort_cells(cells: pd.DataFrame, total: NDArray[np.number] | None) -> Cells:
     Parameters
     ----------
     cells
-        Columns `donor_id, site, batch`; a cell may lack the last two.
+        Columns `sample_id, donor_id, site, batch`; a cell may lack the last two.
     total
         Counts of each cell, shape (n_cells,).
     """
@@ -164,7 +175,9 @@ def sort_cells(cells: pd.DataFrame, total: NDArray[np.number] | None) -> Cells:
         of_atom["site|depth"] = np.where(of_atom["site"] >= 0, of_atom["site"] * n + of_atom["depth"], -1)
         levels["site|depth"] = [f"{site}|{tenth}" for site in levels["site"] for tenth in levels["depth"]]
     strata = [_stratum(name, of_atom[name], levels[name], of_atom["donor"]) for name in levels]
-    return Cells(atom.astype(np.int32), of_atom["donor"], strata, depth)
+    small: NDArray[np.int32] = atom.astype(np.int32)
+    sample = pd.Series(small, index=cells["sample_id"].to_numpy(object))
+    return Cells(small, of_atom["donor"], sample[~sample.index.duplicated()], strata, depth)
 
 
 def _stratum(name: str, level: NDArray[np.int64], levels: Sequence[Any], donor: NDArray[np.int64]) -> Stratum:
@@ -189,7 +202,7 @@ def read_where(cells_path: Path, scan_path: Path | None) -> tuple[NDArray[Any], 
         If a file is missing, has no cell, or the scan is of other cells.
     """
     cells_path = cells_path / "cells.parquet" if cells_path.is_dir() else cells_path
-    table = read_cells(cells_path, columns=["cell_id", "donor_id", "site", "batch"])
+    table = read_cells(cells_path, columns=["cell_id", "sample_id", "donor_id", "site", "batch"])
     if table.empty:
         msg = f"{cells_path}: there is no cell in this cohort. Check the filters of the cohort file."
         raise AidaError(msg)
@@ -211,14 +224,16 @@ def _check_ids(path: Path, table: pd.DataFrame, cells_path: Path, ids: NDArray[A
         raise AidaError(msg)
 
 
-def read_annotator(folder: Path, cells_path: Path, ids: NDArray[Any], focus: str) -> tuple[Annotator, list[Path]]:
+def read_annotator(
+    folder: Path, cells_path: Path, ids: NDArray[Any], cells: Cells, focus: str
+) -> tuple[Annotator, list[Path]]:
     """Read what an annotator says of the cells, and what is said of it.
 
     Parameters
     ----------
     folder
         Folder of `aida-tools annotate`, named after the annotator.
-    cells_path, ids
+    cells_path, ids, cells
         The cells that it must be of, in this order.
     focus
         The focus type, whose scores are read.
@@ -252,4 +267,18 @@ def read_annotator(folder: Path, cells_path: Path, ids: NDArray[Any], focus: str
     if (folder / CARD).is_file():
         card = read_card(folder)
         read.append(folder / CARD)
-    return Annotator(folder.name, pd.Categorical(labels["cell_type"]), members, score, probable, card), read
+    expected = None
+    if (folder / EXPECTED).is_file():
+        expected = _read_expected(folder / EXPECTED, cells, focus)
+        read.append(folder / EXPECTED)
+    return Annotator(folder.name, pd.Categorical(labels["cell_type"]), members, score, probable, card, expected), read
+
+
+def _read_expected(path: Path, cells: Cells, focus: str) -> pd.Series:
+    """Read the expected number of cells of the focus type in each sample; a sample without a row has none."""
+    table = check(read_tsv(path), _EXPECTED, path)
+    unknown = table.loc[~table["sample_id"].isin(cells.sample.index), "sample_id"]
+    if len(unknown):
+        msg = f"{path}: sample '{unknown.iloc[0]}' is not one of these cells'. Run `aida-tools annotate` again."
+        raise AidaError(msg)
+    return table[table["cell_type"] == focus].groupby("sample_id")["n_expected"].sum()

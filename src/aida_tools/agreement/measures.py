@@ -41,7 +41,7 @@ def arrange(
 def state(table: pd.DataFrame, undefined: str) -> pd.DataFrame:
     """Add the columns `status` and `note` to a table with the columns of `kernel.Estimates` and `measure`."""
     share, measure = table["estimate"], table["measure"]
-    is_share = ~measure.isin(["kappa", "expected_to_observed"])
+    is_share = ~measure.isin(["kappa", "expected_to_observed", "soft_to_observed"])
     states = {
         "undefined": (share.isna(), undefined),
         "one_answer": (

@@ -29,8 +29,10 @@ its narrowest set with the focus type, with the columns of `agreement.tsv`, `bin
 - `observed_share`: share of the focus type in a `bin` (ten of equal width from 0 to 1), beside the mean probability
   `predicted`;
 - `expected_to_observed`: the number of focus cells that the probabilities promise, divided by the number there are:
-  what soft counts are off by;
-- `calibration_error`: the mean distance of probability and share.
+  what soft counts would be off by if lineages were right. Cells without a score are left out;
+- `calibration_error`: the mean distance of probability and share;
+- `soft_to_observed`: where there are soft counts, their sum in all cells, divided by the number there are: what these
+  soft counts are off by, with the errors of lineage in it. Its intervals are between donors only.
 
 `thinned.tsv`, for every annotator X that is there as X-thinned too (labels of counts thinned to the depth of the
 shallowest site): `annotator, within, stratum` (`all`, `site`, `batch`), `level, rate, rate_thinned, difference,
@@ -161,7 +163,7 @@ def agreement(
     ids, cells, inputs = read_where(cells_path, scan_path)
     annotators = []
     for folder in label_folders:
-        one, read = read_annotator(folder, inputs[0], ids, focus)
+        one, read = read_annotator(folder, inputs[0], ids, cells, focus)
         annotators.append(one)
         inputs += read
     _check_options(options, annotators, label_folders)
@@ -188,6 +190,7 @@ def agreement(
         for full, matched in thinned.pairs(annotators):
             changes += thinned.changes(full, matched, cells, within, focus)
     calibrated = [t for one in others for t in scored.calibrations(truth, one, cells, focus, open_)]
+    calibrated += [t for one in others for t in scored.soft_counts(truth, one, cells, focus)]
     vague = [table for one in annotators for table in measures.unresolved_shares(one, cells, open_)]
     pair_columns = ("annotator_a", "annotator_b", "cell_type_a", "cell_type_b", "n_cells")
     tables: dict[str, pd.DataFrame | None] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -106,3 +106,27 @@ def calibrations(
         yield arrange(s, keys | {"measure": "expected_to_observed"}, ratio, f"no {focus} by {truth.name}", **empty)
         error = calibration.calibration_error(tables, s.level, n)
         yield arrange(s, keys | {"measure": "calibration_error"}, error, nothing, **empty)
+
+
+def soft_counts(truth: Annotator, b: Annotator, cells: Cells, focus: str) -> Iterator[pd.DataFrame]:
+    """Hold an annotator's expected numbers of the focus type against the numbers that the truth finds in all cells.
+
+    Returns
+    -------
+    Tables with the columns `CALIBRATION_COLUMNS`; none for an annotator without expected counts.
+    """
+    if b.expected is None:
+        return
+    n_atoms = len(cells.donor)
+    sums = np.zeros((n_atoms, 1, 5))
+    sums[:, 0, 0] = np.bincount(cells.atom, minlength=n_atoms)
+    sums[:, 0, 1] = np.bincount(cells.atom[truth.among({focus})], minlength=n_atoms)
+    np.add.at(sums[:, 0, 2], cells.sample.loc[b.expected.index].to_numpy(), b.expected.to_numpy(float))
+    keys: dict[str, str | None] = {"annotator_a": truth.name, "annotator_b": b.name, "within": ALL}
+    for s in cells.chosen(*_STRATA):
+        ratio = calibration.expected_to_observed(s.gather(sums), s.level, len(s.levels))
+        # Sums know nothing of single cells.
+        none = np.full(len(s.levels), np.nan)
+        ratio = replace(ratio, std_error=none, ci_low=none, ci_high=none)
+        empty = {"bin": None, "predicted": np.nan}
+        yield arrange(s, keys | {"measure": "soft_to_observed"}, ratio, f"no {focus} by {truth.name}", **empty)
