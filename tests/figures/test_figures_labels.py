@@ -13,7 +13,7 @@ from aida_tools.compare.results import Results
 from aida_tools.figures.agreement import looks
 from aida_tools.figures.annotation import depth_table
 from aida_tools.figures.depth_matched import depth_matched, matched_table
-from aida_tools.figures.label_scores import PANELS, label_curves, scores_table
+from aida_tools.figures.label_scores import PANELS, label_curves, ratios, scores_table
 from aida_tools.figures.plates import plates
 from aida_tools.figures.style import SINGLE, Palette
 from tests.figures import made_labels as made
@@ -55,6 +55,16 @@ def test_ratios_stand_on_a_log_axis_by_site() -> None:
     assert axes.get_xscale() == "log"
     assert [t.get_text() for t in axes.get_yticklabels()] == ["all", "KR", "SG"]
     np.testing.assert_allclose(drawn(axes, "ratio")[0], [[1.2, 0], [0.8, 1], [2.0, 2]])
+
+
+def test_soft_counts_speak_for_themselves_where_there_are_any() -> None:
+    plain = made.calibration()
+    soft = plain[plain["measure"] == "expected_to_observed"].assign(measure="soft_to_observed", estimate=1.05)
+    chosen = ratios(pd.concat([plain, soft], ignore_index=True))
+    assert set(chosen["measure"]) == {"soft_to_observed"}
+    assert list(chosen["level"]) == ["all", "KR", "SG"]
+    of_another = ratios(pd.concat([plain, soft.assign(annotator_b="trained")], ignore_index=True))
+    assert len(of_another) == 6
 
 
 def test_panels_are_those_the_tables_allow() -> None:

@@ -47,6 +47,12 @@ def test_each_table_has_its_sentence(results: Results) -> None:
     ]  # fmt: skip
 
 
+def test_soft_counts_are_called_so(results: Results) -> None:
+    table = made.calibration().replace({"measure": {"expected_to_observed": "soft_to_observed"}})
+    said = [s for s in label_sentences(without(results, calibration=table)) if "add up to" in s]
+    assert said[0].startswith("The soft counts of gate add up to 1.20 (1.10 to 1.30) times the Treg cells")
+
+
 def test_tables_that_are_not_there_leave_no_sentence_and_no_table(results: Results) -> None:
     nothing = dataclasses.replace(results, extra={})
     assert label_sentences(nothing) == []

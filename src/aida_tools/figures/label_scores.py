@@ -59,12 +59,30 @@ def scores_table(
     if calibration is not None and len(calibration):
         bins = calibration[calibration["measure"] == "observed_share"]
         parts.append(_limits(bins).assign(panel=PANELS[1], point="bin", x=bins["predicted"]))
-        ratio = calibration[(calibration["measure"] == "expected_to_observed") & calibration["estimate"].notna()]
+        ratio = ratios(calibration)
         parts.append(_limits(ratio).assign(panel=PANELS[2], point="ratio", x=np.nan))
     columns = ["panel", "annotator", "stratum", "level", "point", "x", "y", "low", "high", "n_cells"]
     if not parts:
         return pd.DataFrame(columns=columns)
     return pd.concat([p.assign(annotator=p["annotator_b"])[columns] for p in parts], ignore_index=True)
+
+
+def ratios(calibration: pd.DataFrame) -> pd.DataFrame:
+    """Choose the rows that say what each annotator's soft counts are off by.
+
+    Parameters
+    ----------
+    calibration
+        As `aida-tools agreement` writes it.
+
+    Returns
+    -------
+    The rows `soft_to_observed` of an annotator, or without them `expected_to_observed`, as far as they have a value.
+    """
+    soft = calibration[calibration["measure"] == "soft_to_observed"]
+    sums = calibration[calibration["measure"] == "expected_to_observed"]
+    both = pd.concat([soft, sums[~sums["annotator_b"].isin(soft["annotator_b"])]])
+    return both[both["estimate"].notna()].sort_index()
 
 
 def _limits(table: pd.DataFrame) -> pd.DataFrame:

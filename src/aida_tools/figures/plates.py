@@ -570,8 +570,8 @@ def _label_curves_plate(results: Results) -> Plate | None:
         caption += (
             f". Calibration: share of {focus} among cells of equal probability, thick in all cells with 95 % "
             "intervals between donors, thin at each site; dotted: probabilities that hold. Right: the number of cells "
-            f"that the probabilities add up to, divided by the number that {truth} finds: the factor that soft "
-            "counts are off by"
+            "that the probabilities (or the soft counts, if there are any) add up to, divided by the number that "
+            f"{truth} finds: the factor that soft counts are off by"
         )
     return Plate(
         number=17,

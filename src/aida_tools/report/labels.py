@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from aida_tools.compare.results import Results, of_what
+from aida_tools.figures.label_scores import ratios
 from aida_tools.report.tables import Block
 from aida_tools.report.words import listed, percent
 
@@ -155,15 +156,16 @@ def _promised(results: Results) -> Iterator[str]:
     table = results.extra.get("calibration")
     if table is None or table.empty:
         return
-    table = table[(table["measure"] == "expected_to_observed") & table["estimate"].notna()]
+    table = ratios(table)
     for name, own in table.groupby("annotator_b", sort=False):
         together = own[own["stratum"] == "all"].to_dict("records")
         if _thinned(name) or not together:
             continue
         row = together[0]
+        what = "soft counts" if row["measure"] == "soft_to_observed" else "probabilities"
         text = (
-            f"The probabilities of {name} add up to {row['estimate']:.2f}{_limits(row, 1, 2)} times the {focus} cells "
-            f"that {row['annotator_a']} finds"
+            f"The {what} of {name} add up to {row['estimate']:.2f}{_limits(row, 1, 2)} times the {focus} cells that "
+            f"{row['annotator_a']} finds"
         )
         if (ends := _extremes(own)) is not None:
             low, high = ends
@@ -234,8 +236,9 @@ def label_blocks(results: Results) -> list[Block]:
         Block(
             "label-calibration",
             "Probabilities by site",
-            "Expected / observed: the number of focus cells that the probabilities add up to, divided by the number "
-            "that the truth finds. Calibration error: the mean distance of probability and share.",
+            "Expected / observed: the number of focus cells that the probabilities (or the soft counts, if there are "
+            "any) add up to, divided by the number that the truth finds. Calibration error: the mean distance of "
+            "probability and share.",
             _calibrated(results),
         ),
         Block(
@@ -285,8 +288,8 @@ def _calibrated(results: Results) -> pd.DataFrame:
     if table is None or table.empty:
         return pd.DataFrame()
     keys = ["annotator_b", "annotator_a", "level"]
-    ratio, error = (table[table["measure"] == m] for m in ("expected_to_observed", "calibration_error"))
-    joined = ratio.merge(error[[*keys, "estimate"]], on=keys, suffixes=("", "_error"))
+    error = table.loc[table["measure"] == "calibration_error", [*keys, "estimate"]]
+    joined = ratios(table).merge(error, on=keys, how="left", suffixes=("", "_error"))
     return pd.DataFrame(
         {
             "annotator": joined["annotator_b"],
