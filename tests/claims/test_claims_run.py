@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 from scipy import special
 from statsmodels.stats.multitest import multipletests
 
 from aida_tools.claims.evidence import flip
-from aida_tools.claims.model import Untestable, load_claims
+from aida_tools.claims.model import Claims, Untestable, load_claims
 from aida_tools.claims.shifts import shifts
 from aida_tools.claims.verdict import ALIASED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
 from aida_tools.cli import main
@@ -305,3 +306,14 @@ def test_shifts_of_two_populations_are_their_pair() -> None:
     table = shifts(rows, "x", "m")
     assert table["rank"].tolist() == [1, pd.NA]
     assert table["n_types"].tolist() == [1, 1]
+
+
+def test_the_schema_that_editors_use_says_the_same(root: Path) -> None:
+    """The JSON schema of the class takes the project's own file, and refuses what the class refuses."""
+    check = Draft202012Validator(Claims.model_json_schema()).is_valid
+    values = yaml.safe_load((root / "config" / "claims.yaml").read_text())
+    assert check(values)
+    assert not check(values | {"claim": []})
+    assert not check({k: v for k, v in values.items() if k != "notice"})
+    first = values["claims"][0]
+    assert not check(values | {"claims": [first | {"test": first["test"] | {"direction": "below"}}]})
