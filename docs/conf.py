@@ -5,7 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
 
 import aida_tools
 
@@ -22,7 +25,6 @@ release = version = aida_tools.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_click",
 ]
@@ -32,6 +34,8 @@ default_role = "code"
 html_theme = "furo"
 html_title = f"aida_tools {release}"
 html_show_copyright = False
+# Formulas as MathML, which browsers draw by themselves: no script from elsewhere.
+html_math_renderer = "mathml"
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -75,7 +79,20 @@ def plain_paths(app: Sphinx, context: object, lines: list[str]) -> None:
     lines[:] = [re.sub(r"\w+Path\('([^']*)'\)", r"\1", line) for line in lines]
 
 
+def inline_formula(writer: HTML5Translator, node: nodes.math) -> None:
+    """Write a formula within a line."""
+    writer.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def formula_block(writer: HTML5Translator, node: nodes.math_block) -> None:
+    """Write a formula on lines of its own."""
+    writer.body.append(tex2mathml(node.astext(), as_block=True))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer("mathml", (inline_formula, None), (formula_block, None))
     # Before and after napoleon, whose priority is 500.
     app.connect("autodoc-process-docstring", take_prose, priority=400)
     app.connect("autodoc-process-docstring", put_prose, priority=600)
