@@ -17,6 +17,7 @@ from aida_tools.figures.style import (
     note,
     odds_axis,
     rows,
+    rows_to_read,
     styled,
     two_lines,
     wrap,
@@ -93,9 +94,7 @@ def claims_forest(
     low, high = float(np.clip(np.nanmin(spread), 0.05, 0.77)), float(np.clip(np.nanmax(spread), 1.3, 20))
     odds_axis(axes, low / 1.04, high * 1.04)
     axes.set_xlabel("odds ratio (logarithmic axis)")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
+    rows_to_read(axes)
     handles = [
         Line2D([], [], color=c, marker=m, markersize=4, linewidth=1.2, label=text)
         for status, (c, m, text) in STATUSES.items()

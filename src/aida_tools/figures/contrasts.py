@@ -11,7 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from aida_tools.figures.style import BAND, DOUBLE, INK, MUTED, Palette, canvas, note, odds_axis, styled, two_lines, wrap
+from aida_tools.figures.style import (
+    BAND,
+    DOUBLE,
+    INK,
+    MUTED,
+    Palette,
+    canvas,
+    note,
+    odds_axis,
+    rows_to_read,
+    styled,
+    two_lines,
+    wrap,
+)
 
 #: Models on the natural-log odds scale; `log10-ols` is a ratio of shares and is drawn hollow; others have no ratio.
 ODDS_MODELS = {
@@ -242,9 +255,7 @@ def _panel(
         [two_lines(palette.contrast(c), 20 if width < 120 else 34, 20 if width < 120 else 30) for c in contrasts],
     )
     axes.set_ylim(len(contrasts) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
+    rows_to_read(axes)
     right = axes.twinx()
     right.set_ylim(axes.get_ylim())
     right.set_yticks([row for row, _ in printed], [text for _, text in printed])

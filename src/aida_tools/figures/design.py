@@ -18,6 +18,7 @@ from aida_tools.figures.style import (
     canvas,
     label_rows,
     legend_columns,
+    name_columns,
     note,
     on,
     percent_axis,
@@ -122,17 +123,7 @@ def design_map(
     for site in sites:
         own_places = [at[k] for k in keys if k[0] == site]
         axes.axvspan(own_places[0] - 0.55, own_places[-1] + 0.55, color=BAND, linewidth=0, zorder=-1)
-        axes.annotate(
-            site,
-            ((own_places[0] + own_places[-1]) / 2, 1),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontweight="bold",
-            fontsize=7,
-        )
+        name_columns(axes, site, own_places[0], own_places[-1])
     total = table.groupby("population")["n_donors"].sum()
     label_rows(axes, [(palette.label(code), f"{total[code]:.0f} donors") for code in codes], width=24)
     axes.set_ylim(len(codes) - 0.45, -0.55)
@@ -205,17 +196,7 @@ def controls(
         own_places = [at[k] for k in keys if k[0] == site]
         if i % 2 == 0:
             axes.axvspan(own_places[0] - 0.8, own_places[-1] + 0.8, color=BAND, linewidth=0, zorder=0)
-        axes.annotate(
-            site,
-            ((own_places[0] + own_places[-1]) / 2, 1),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontweight="bold",
-            fontsize=7,
-        )
+        name_columns(axes, site, own_places[0], own_places[-1])
         for donor, group in table[table["site"] == site].groupby("donor_id"):
             pooled = group["n"].sum() / group["total"].sum()
             axes.plot(

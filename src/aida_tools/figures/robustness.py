@@ -26,6 +26,7 @@ from aida_tools.figures.style import (
     odds_axis,
     odds_ticks,
     rows,
+    rows_to_read,
     stack,
     styled,
     two_lines,
@@ -238,9 +239,7 @@ def _bounds(axes: Axes, bound: pd.DataFrame, palette: Palette, figure: Figure) -
     axes.set_xlim(0, right)
     axes.set_xlabel("site effect that suffices (SD, log odds)")
     axes.set_title("Site effect that suffices")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
+    rows_to_read(axes)
     if handles:
         figure.legend(
             handles=handles, loc="outside lower left", ncols=1, title="Measured, 95 % interval", alignment="left"
@@ -368,9 +367,7 @@ def _pairs_axis(axes: Axes, contrasts: Sequence[str], palette: Palette, values: 
     axes.set_ylim(len(contrasts) - 0.5, -0.5)
     odds_axis(axes, min(low / 1.05, 0.8), max(high * 1.05, 1.25))
     axes.set_xlabel("odds ratio (logarithmic axis)")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
+    rows_to_read(axes)
 
 
 @styled

@@ -28,6 +28,7 @@ from aida_tools.figures.style import (
     percent_axis,
     row_height,
     rows,
+    rows_to_read,
     shade,
     styled,
     wrap,
@@ -154,9 +155,7 @@ def share_by_population(
         for row, (_, sites) in enumerate(zip(table.index, table["sites"], strict=True)):
             if list(dict.fromkeys(table["sites"])).index(sites) % 2 == 0:
                 axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        rows_to_read(axes)
         percent_axis(axes)
     for row, entry in enumerate(rows(table)):
         group = shares[shares["population"] == entry.population]
@@ -272,8 +271,7 @@ def share_by_sample(
     axes.set_xlim(left=0)
     axes.set_xlabel(wrap(f"{title}, % (95 % interval from the number of cells alone)", 34 if width < 120 else 90))
     percent_axis(axes)
-    axes.grid(axis="x")
-    axes.spines["left"].set_visible(False)
+    rows_to_read(axes)
     return figure
 
 

@@ -263,6 +263,28 @@ def label_rows(axes: Axes, labels: list[tuple[str, str]], *, width: int) -> None
         )
 
 
+def rows_to_read(axes: Axes) -> None:
+    """Make an axis of rows that the eye follows across: no edge and no ticks at the left, a faint grid of values."""
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def name_columns(axes: Axes, name: str, first: float, last: float) -> None:
+    """Write the name of a group of columns above them; `first` and `last` are their places."""
+    axes.annotate(
+        name,
+        ((first + last) / 2, 1),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontweight="bold",
+        fontsize=7,
+    )
+
+
 def percent_axis(axes: Axes, *, which: str = "x") -> None:
     """Print shares (0-1) as percentages on an axis."""
     axis = axes.xaxis if which == "x" else axes.yaxis
