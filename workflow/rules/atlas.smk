@@ -19,7 +19,6 @@ rule sketch_atlas:
         RESULTS / "{cohort}" / "logs" / "atlas.log",
     conda:
         "../../environment.yml"
-    threads: 2
     params:
         fetched=subpath(input.fetched, parent=True),
         labels=lambda wildcards, input: [

@@ -16,6 +16,7 @@ rule count_cells:
         denominators=RESULTS / "{cohort}" / "counts" / "denominators.tsv",
     log:
         RESULTS / "{cohort}" / "logs" / "counts.log",
+    priority: 1
     conda:
         "../../environment.yml"
     params:
@@ -40,6 +41,7 @@ rule compare_populations:
         RESULTS / "{cohort}" / "compare" / "compare.json",
     log:
         RESULTS / "{cohort}" / "logs" / "compare.log",
+    priority: 1
     conda:
         "../../environment.yml"
     params:

@@ -28,6 +28,7 @@ rule draw_figures:
         RESULTS / "{cohort}" / "logs" / "figures.log",
     conda:
         "../../environment.yml"
+    threads: 2
     params:
         compare=subpath(input.compare, parent=True),
         also=lambda wildcards, input: [
@@ -35,8 +36,8 @@ rule draw_figures:
         ],
         version=aida_tools.__version__,
     shell:
-        "aida-tools figures {params.compare:q} {params.also:q} --populations {input.populations:q} --out {output:q}"
-        " 2>&1 | tee {log:q}"
+        "aida-tools figures {params.compare:q} {params.also:q} --populations {input.populations:q} --threads {threads}"
+        " --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule write_report:

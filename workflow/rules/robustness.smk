@@ -10,14 +10,14 @@ rule check_robustness:
         RESULTS / "{cohort}" / "robustness" / "specification.tsv",
     log:
         RESULTS / "{cohort}" / "logs" / "robustness.log",
+    priority: 1
     conda:
         "../../environment.yml"
-    threads: 2
     params:
         compare=subpath(input.compare, parent=True),
         out=subpath(output[0], parent=True),
         options=runs.robustness_options(RUN),
         version=aida_tools.__version__,
     shell:
-        "aida-tools robustness {params.compare:q} {params.options:q} --threads {threads} --out {params.out:q}"
+        "aida-tools robustness {params.compare:q} {params.options:q} --out {params.out:q}"
         " 2>&1 | tee {log:q}"
