@@ -157,12 +157,11 @@ def _extra(path: Path) -> pd.DataFrame:
     table = read_tsv(path)
     for column in table.columns.difference(sorted(_WORDS)):
         values = table[column].dropna()
-        if len(values) and values.str.casefold().isin(["true", "false"]).all():
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        if numbers.notna().sum() == len(values):
+            table[column] = numbers.astype(float)
+        elif values.str.casefold().isin(["true", "false"]).all():
             table[column] = table[column].str.casefold() == "true"
-        else:
-            numbers = pd.to_numeric(table[column], errors="coerce")
-            if numbers.notna().sum() == len(values):
-                table[column] = numbers.astype(float)
     return table
 
 
