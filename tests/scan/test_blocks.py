@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
@@ -142,7 +143,7 @@ def test_unsorted_and_repeated_entries_are_summed(write_h5ad: Write, counts: sp.
         np.testing.assert_array_equal(whole(opened), 2 * counts.toarray())
 
 
-def test_ten_x_files_without_their_antibodies(tmp_path: Path, counts: sp.csr_matrix, symbols: list[str]) -> None:
+def test_antibodies_are_not_counted(tmp_path: Path, counts: sp.csr_matrix, symbols: list[str]) -> None:
     counts = counts[:50].astype(np.int32)
     kinds = np.array(["Gene Expression"] * 298 + ["Antibody Capture"] * 2)
     names = [f"cell{i}-1" for i in range(50)]
@@ -160,12 +161,25 @@ def test_ten_x_files_without_their_antibodies(tmp_path: Path, counts: sp.csr_mat
     mmwrite(folder / "matrix.mtx", counts.T)
     pd.DataFrame([ids, symbols, kinds]).T.to_csv(folder / "features.tsv.gz", sep="\t", header=False, index=False)
     pd.Series(names).to_csv(folder / "barcodes.tsv.gz", header=False, index=False)
-    for source, kind in ((path, "10x-h5"), (folder, "10x-mtx")):
+    # As `scanpy.read_10x_h5(gex_only=False)` and muon leave them; the proteins need not be last.
+    order = np.r_[298:300, :298]
+    var = pd.DataFrame({"gene_ids": ids, "feature_types": pd.Categorical(kinds)}, index=symbols).iloc[order]
+    mixed = ad.AnnData(sp.csr_matrix(counts[:, order]), pd.DataFrame(index=names), var)
+    mixed.write_h5ad(tmp_path / "mixed.h5ad", compression="gzip")
+    for source, kind in ((path, "10x-h5"), (folder, "10x-mtx"), (tmp_path / "mixed.h5ad", "h5ad")):
         with open_counts(source, kind) as opened:
             np.testing.assert_array_equal(whole(opened), counts.toarray()[:, :298])
             assert list(opened.genes.symbols) == symbols[:298]
             assert list(opened.genes.ids) == ids[:298]
             assert list(opened.cell_ids(0, 50)) == names
+
+
+def test_a_file_of_proteins_only_has_no_genes(tmp_path: Path, counts: sp.csr_matrix) -> None:
+    var = pd.DataFrame({"feature_types": "Antibody Capture"}, index=[f"protein{i}" for i in range(300)])
+    ad.AnnData(counts, var=var).write_h5ad(tmp_path / "adt.h5ad")
+    message = r"adt\.h5ad: none of its features is of the type 'Gene Expression'"
+    with pytest.raises(AidaError, match=message), open_counts(tmp_path / "adt.h5ad"):
+        pass
 
 
 def test_gene_ids_and_symbols_are_told_apart() -> None:

@@ -51,13 +51,37 @@ class _Csr:
         return self._indptr[start : stop + 1] - begin, indices, data
 
 
+class _Expression:
+    """The genes of a matrix that holds other features as well: antibody counts must not enter a cell's total."""
+
+    def __init__(self, matrix: Any, is_gene: NDArray[np.bool_], path: Path):
+        self._matrix, self._genes, self._path = matrix, np.flatnonzero(is_gene), path
+        self.shape = (matrix.shape[0], len(self._genes))
+
+    def rows(self, start: int, stop: int, scratch: Scratch | None) -> Rows:
+        indptr, indices, data = self._matrix.rows(start, stop, scratch)
+        n = self._matrix.shape[1]
+        if len(indices) and not 0 <= indices.min() <= indices.max() < n:
+            msg = f"{self._path}: a feature number beyond the {n} features. The matrix is damaged: get the file again."
+            raise AidaError(msg)
+        part = sp.csr_matrix((data, indices, indptr), (stop - start, n))[:, self._genes]
+        return part.indptr, part.indices, part.data
+
+
+def _of_genes(matrix: Any, kinds: Any, path: Path) -> tuple[Any, NDArray[np.bool_]]:
+    """Keep the columns that are genes, given the type of each feature."""
+    is_gene = np.asarray(kinds) == "Gene Expression"
+    if not is_gene.any():
+        msg = f"{path}: none of its features is of the type 'Gene Expression', so there are no counts of genes."
+        raise AidaError(msg)
+    return matrix if is_gene.all() else _Expression(matrix, is_gene, path), is_gene
+
+
 class _InMemory:
     """Any matrix that fits in memory, as CSR."""
 
-    def __init__(self, matrix: Any, columns: NDArray[np.intp] | None = None):
+    def __init__(self, matrix: Any):
         self._matrix = sp.csr_matrix(matrix)
-        if columns is not None:
-            self._matrix = self._matrix[:, columns]
         self.shape = self._matrix.shape
 
     def rows(self, start: int, stop: int, scratch: Scratch | None) -> Rows:
@@ -172,7 +196,11 @@ def _open_anndata(store: Any, path: Path, layer: str) -> Counts:
     chosen = _choose_layer(store, places, layer, path)
     place, var_place = places[chosen]
     var = cast(pd.DataFrame, read_elem(store[var_place]))
-    return Counts(path, chosen, _matrix(store[place]), describe_genes(var), _cell_ids(store["obs"]))
+    matrix = _matrix(store[place])
+    if "feature_types" in var:
+        matrix, is_gene = _of_genes(matrix, var["feature_types"].astype(str), path)
+        var = var[is_gene]
+    return Counts(path, chosen, matrix, describe_genes(var), _cell_ids(store["obs"]))
 
 
 def _open_10x_h5(handle: h5py.File, path: Path) -> Counts:
@@ -192,13 +220,8 @@ def _open_10x_h5(handle: h5py.File, path: Path) -> Counts:
         ids, symbols = text("genes"), text("gene_names")
         kinds = np.full(len(ids), "Gene Expression", dtype=object)
     n_genes, n_cells = (int(n) for n in group["shape"][:])
-    matrix: Any = _Csr(group, (n_cells, n_genes))
-    expression = np.flatnonzero(kinds == "Gene Expression")
-    if len(expression) < n_genes:
-        # Antibody counts must not enter a cell's total.
-        whole = tuple(group[part][:] for part in ("data", "indices", "indptr"))
-        matrix = _InMemory(sp.csr_matrix(whole, (n_cells, n_genes)), expression)
-    genes = Genes(ids[expression], symbols[expression])
+    matrix, is_gene = _of_genes(_Csr(group, (n_cells, n_genes)), kinds, path)
+    genes = Genes(ids[is_gene], symbols[is_gene])
     return Counts(path, "X", matrix, genes, lambda a, b: group["barcodes"].asstr()[a:b])
 
 
@@ -228,12 +251,12 @@ def _open_10x_mtx(path: Path) -> Counts:
             f"{len(features)} features and {len(barcodes)} barcodes. Get the folder again."
         )
         raise AidaError(msg)
-    expression = np.arange(len(features))
+    counted: Any = _InMemory(matrix)
     if features.shape[1] > 2:
-        expression = np.flatnonzero(features[2] == "Gene Expression")
-    genes = features.iloc[expression]
-    described = Genes(genes[0].to_numpy(object), genes[1 if features.shape[1] > 1 else 0].to_numpy(object))
-    return Counts(path, "X", _InMemory(matrix, expression), described, lambda a, b: barcodes[a:b])
+        counted, is_gene = _of_genes(counted, features[2], path)
+        features = features[is_gene]
+    described = Genes(features[0].to_numpy(object), features[1 if features.shape[1] > 1 else 0].to_numpy(object))
+    return Counts(path, "X", counted, described, lambda a, b: barcodes[a:b])
 
 
 @contextmanager
