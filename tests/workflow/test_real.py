@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from aida_tools.cli import main
@@ -17,15 +19,16 @@ pytestmark = [pytest.mark.workflow, pytest.mark.shared]
 
 
 def test_four_real_samples_run_from_file_to_report(root: Path, shared: Path, snakemake: Run, tmp_path: Path) -> None:
-    done = snakemake(root / "config" / "pbmc_10x.yaml", tmp_path)
+    # The published models would be downloaded; their accuracy on these cells is tested in tests/annotate.
+    config = yaml.safe_load((root / "config" / "pbmc_10x.yaml").read_text()) | {"annotators": ["gate", "gate-thinned"]}
+    done = snakemake(config, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     cohort = tmp_path / "pbmc_10x"
-    counts = read_counts(cohort / "counts" / "counts.tsv").pivot(
-        index="sample_id", columns="cell_type", values="n_cells"
-    )
+    table = read_counts(cohort / "counts" / "counts.tsv").query("annotator == 'gate'")
+    counts = table.pivot(index="sample_id", columns="cell_type", values="n_cells")
     assert counts.to_numpy().sum() == 5756
     members = [line.split("\t") for line in (cohort / "counts" / "denominators.tsv").read_text().splitlines()]
-    cd4 = [cell_type for denominator, _, cell_type in members if denominator == "CD4_T"]
+    cd4 = [cell_type for denominator, who, cell_type in members if (denominator, who) == ("CD4_T", "gate")]
     share = counts["Treg"] / counts[cd4].sum(axis=1)
     # Flow cytometry of healthy adults: 2.2 to 7.9 % of CD4 T cells (PMC7397677); a cell-local gate is coarser.
     assert ((share > 0.01) & (share < 0.08)).all(), share
@@ -34,6 +37,9 @@ def test_four_real_samples_run_from_file_to_report(root: Path, shared: Path, sna
     page = (cohort / "report" / "report.html").read_text()
     assert "no comparison" in page.lower()
     assert "SYNTHETIC" not in page
+    assert "no model is installed" in page, "labels by the gate alone: the report says so"
+    thinned = pd.read_csv(cohort / "agreement" / "thinned.tsv", sep="\t")
+    assert set(thinned.loc[thinned["stratum"] == "batch", "level"]) >= set(counts.index.str.split("|").str[-1])
     assert list((cohort / "figures").glob("*.pdf"))
 
 
