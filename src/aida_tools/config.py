@@ -469,10 +469,13 @@ def load_populations(path: Path) -> pd.DataFrame:
 
 
 def schemas() -> dict[str, str]:
-    """Return the JSON schemas of the two kinds of configuration: file name -> text."""
+    """Return the JSON schemas of the files a user writes: file name -> text."""
+    # A room's own file: only this list of what there is knows of it.
+    from aida_tools.claims.model import Claims
+
     return {
         f"{name}.schema.json": json.dumps(kind.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
-        for name, kind in (("cohort", CohortConfig), ("run", RunConfig))
+        for name, kind in (("cohort", CohortConfig), ("run", RunConfig), ("claims", Claims))
     }
 
 

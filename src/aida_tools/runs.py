@@ -6,13 +6,12 @@ from pathlib import Path
 
 from aida_tools.config import CellxgeneSource, CohortConfig, RunConfig
 from aida_tools.errors import AidaError
+from aida_tools.tables import SOFT, THINNED
 
 AUTHOR, GATE, PROTEIN, CONSENSUS = "author", "gate", "protein", "consensus"
 #: Models that `aida-tools model add` brings, and the annotators that are made of both of them.
 PUBLISHED = ("actinn", "stcat")
 BLOOD = ("blood", "blood-sensitive")
-#: `NAME-thinned` is the annotator NAME on counts thinned to one depth; `NAME:soft` are its expected counts.
-THINNED, SOFT = "-thinned", ":soft"
 #: Scans: of the counts as they are, and thinned.
 SCAN, SCAN_THINNED = "scan", "scan-thinned"
 

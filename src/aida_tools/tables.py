@@ -16,6 +16,8 @@ from pandera.errors import SchemaErrors
 
 from aida_tools.errors import AidaError, did_you_mean
 
+#: Variants of an annotator NAME: `NAME-thinned` is it on counts thinned to one depth, `NAME:soft` its expected counts.
+THINNED, SOFT = "-thinned", ":soft"
 SEXES = ("female", "male", "unknown")
 STATUSES = ("within-site", "between-site", "not-estimable", "too-few", "not-converged")
 #: Statuses that allow an empty estimate; their `note` then says why.
@@ -293,7 +295,7 @@ def check_counts(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
     if "annotator" not in table.columns:
         table = table.assign(annotator="given")
     table = check(table, _COUNTS, path)
-    hard = ~table["annotator"].str.endswith(":soft")
+    hard = ~table["annotator"].str.endswith(SOFT)
     fractional = np.flatnonzero(hard & (table["n_cells"] != table["n_cells"].round()))
     if len(fractional):
         row = table.iloc[fractional[0]]
@@ -335,7 +337,7 @@ def check_counts_match_samples(
                 "The two tables must list the same samples: add the missing rows or remove the extra ones."
             )
             raise AidaError(msg)
-    hard = counts[~counts["annotator"].str.endswith(":soft")]
+    hard = counts[~counts["annotator"].str.endswith(SOFT)]
     sums = hard.groupby(["annotator", "sample_id"], sort=False)["n_cells"].sum().reset_index()
     joined = sums.merge(samples[["sample_id", "n_cells"]], on="sample_id", suffixes=("_counts", "_samples"))
     wrong = joined[joined["n_cells_counts"] > joined["n_cells_samples"]]

@@ -17,6 +17,7 @@ rule execute_notebook:
         ),
         counts=rules.count_cells.output,
         compare=rules.compare_populations.output,
+        agreement=rules.check_agreement.output[0],
     output:
         RESULTS / "{cohort}" / "notebooks" / "{notebook}.ipynb",
     log:

@@ -64,7 +64,7 @@ from aida_tools.annotate.combine import UNRESOLVED
 from aida_tools.annotate.run import AUTHOR, SETS
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged
-from aida_tools.tables import write_tsv
+from aida_tools.tables import THINNED, write_tsv
 
 UNLABELLED = "unlabelled"
 
@@ -101,7 +101,7 @@ def describe(annotators: Sequence[Annotator]) -> pd.DataFrame:
         text = one.card.get("description", "").removesuffix(".").removesuffix(f" ({said['attribution']})")
         row = {"annotator": one.name, "kind": one.card.get("kind"), "description": f"{text}." if text else None}
         row["models"] = "; ".join(str(m["name"]) for m in models)
-        thin = bool(one.card.get("thinned", one.name.endswith(thinned.THINNED)))
+        thin = bool(one.card.get("thinned", one.name.endswith(THINNED)))
         rows.append({key: value or None for key, value in (row | said).items()} | {"thinned": thin})
     return pd.DataFrame(rows)
 

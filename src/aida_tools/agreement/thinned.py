@@ -9,9 +9,8 @@ import pandas as pd
 
 from aida_tools.agreement import kernel
 from aida_tools.agreement.inputs import ALL, Annotator, Cells
+from aida_tools.tables import THINNED
 
-#: What the name of an annotator ends in when it labelled the thinned counts.
-THINNED = "-thinned"
 COLUMNS = (
     "annotator", "within", "stratum", "level", "rate", "rate_thinned", "difference", "donor_std_error", "donor_ci_low",
     "donor_ci_high", "n_cells", "n_donors", "status", "note",

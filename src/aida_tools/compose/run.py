@@ -11,13 +11,11 @@ import pandas as pd
 from aida_tools.compose.counts import count_cells
 from aida_tools.errors import AidaError
 from aida_tools.files import staged
-from aida_tools.tables import CELL_COLUMNS, SAMPLE_COLUMNS, read_cells, read_denominators, read_tsv, write_tsv
+from aida_tools.tables import CELL_COLUMNS, SAMPLE_COLUMNS, SOFT, read_cells, read_denominators, read_tsv, write_tsv
 
 LABELS = "labels.parquet"
 SETS = "sets.tsv"
 EXPECTED = "expected.tsv"
-#: Annotator of expected counts: this after the name of the one whose probabilities they are sums of.
-SOFT = ":soft"
 
 
 def make_samples(cells: pd.DataFrame, source: Path | str) -> pd.DataFrame:

@@ -13,14 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from aida_tools.figures.style import CYCLE, DOUBLE, MUTED, canvas, legend_columns, note, percent_axis, styled
+from aida_tools.tables import THINNED
 
 #: What is drawn, and which of the two annotators of a row it says something about.
 MEASURES = {"rate": "annotator_a", "sensitivity": "annotator_b", "specificity": "annotator_b"}
 STRATA = ("site", "depth")
 #: A share of fewer cells at one site shows nothing but chance.
 FEWEST = 10
-#: What the name of an annotator ends in that labelled counts thinned to one depth.
-THINNED = "-thinned"
 
 
 @dataclass(frozen=True)

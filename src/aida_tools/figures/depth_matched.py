@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from aida_tools.figures.agreement import THINNED, looks
+from aida_tools.figures.agreement import looks
 from aida_tools.figures.style import DOUBLE, INK, MUTED, canvas, legend_columns, note, percent_axis, styled
+from aida_tools.tables import THINNED
 
 
 def matched_table(thinned: pd.DataFrame, agreement: pd.DataFrame, *, within: str) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -329,20 +328,6 @@ def note(axes: Axes, text: str) -> Text:
     return axes.text(0.5, 0.5, wrap(text, 70), transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
-@contextmanager
-def _bare_fonts() -> Iterator[None]:
-    """Embed fonts without their tables for laying text out: a PDF has its letters placed, and those tables are slow."""
-    # Neither library has a public switch for it; test_text_in_vector_files_is_text looks at what comes out.
-    from matplotlib.backends._backend_pdf_ps import subset
-
-    usual = subset.Options._drop_tables_default
-    subset.Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
-    try:
-        yield
-    finally:
-        subset.Options._drop_tables_default = usual
-
-
 def save(figure: Figure, table: pd.DataFrame, stem: Path) -> list[Path]:
     """Write a figure as PDF, SVG and 300-dpi PNG, with the table it was drawn from beside it.
 
@@ -367,7 +352,7 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path) -> list[Path]:
         "png": {"Software": None},
     }
     paths = [stem.with_suffix(f".{kind}") for kind in (*metadata, "tsv")]
-    with mpl.rc_context(RC), _bare_fonts():
+    with mpl.rc_context(RC):
         # Laid out once, not once a format, and at the picture's resolution: hinting makes text wider at a lower one.
         figure.set_dpi(DPI)
         figure.draw_without_rendering()

@@ -14,6 +14,7 @@ from aida_tools.compare.results import Results, of_what
 from aida_tools.figures.label_scores import ratios
 from aida_tools.report.tables import Block
 from aida_tools.report.words import listed, percent
+from aida_tools.tables import SOFT, THINNED
 
 #: Kinds of annotators that know more than the marker gate.
 _TAUGHT = {"author", "model", "folds", "blood", "protein"}
@@ -38,7 +39,7 @@ def annotators(results: Results) -> pd.DataFrame:
     """Return who labelled the cells, the primary annotator first: the table of `agreement`, with None for missing."""
     table = results.extra.get("annotators", pd.DataFrame(columns=["annotator", "kind", "description"]))
     table = table.astype(object).where(table.notna(), None)
-    primary = results.primary["annotator"].removesuffix(":soft")
+    primary = results.primary["annotator"].removesuffix(SOFT)
     return table.sort_values("annotator", key=lambda names: names != primary, kind="stable")
 
 
@@ -73,7 +74,7 @@ def _who(results: Results) -> Iterator[str]:
 
 
 def _thinned(name: Any) -> bool:
-    return str(name).endswith("-thinned")
+    return str(name).endswith(THINNED)
 
 
 def _rows(results: Results, name: str, **keys: str) -> pd.DataFrame:
