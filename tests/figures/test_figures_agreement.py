@@ -69,6 +69,18 @@ def test_nothing_lies_outside_or_over_another(width: float) -> None:
     assert outside(figure) == []
 
 
+def test_batches_stand_in_for_a_single_site() -> None:
+    table = made().replace({"level": {"KR": "1k_PBMC_v2_filtered", "SG": "5prime_PBMC"}, "stratum": {"site": "batch"}})
+    drawn = errors_table(table, within="CD4_T")
+    assert set(drawn["stratum"]) == {"all", "batch", "depth"}
+    figure = label_errors(drawn, focus="Treg")
+    assert figure.axes[0].get_xlabel() == "batch"
+    assert overlaps(figure) == []
+    # With two sites the batches are left to the table.
+    both = pd.concat([made(), table.query("stratum == 'batch'")])
+    assert set(errors_table(both, within="CD4_T")["stratum"]) == {"all", "site", "depth"}
+
+
 def test_fewer_tables_make_fewer_panels() -> None:
     table = errors_table(made(), within="all")
     assert len(label_errors(table.query("stratum != 'depth'"), focus="Treg").axes) == 3

@@ -12,12 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from aida_tools.figures.style import CYCLE, DOUBLE, MUTED, canvas, legend_columns, note, percent_axis, styled
+from aida_tools.figures.style import CYCLE, DOUBLE, MUTED, canvas, legend_columns, note, percent_axis, styled, wrap
 from aida_tools.tables import THINNED
 
 #: What is drawn, and which of the two annotators of a row it says something about.
 MEASURES = {"rate": "annotator_a", "sensitivity": "annotator_b", "specificity": "annotator_b"}
-STRATA = ("site", "depth")
+#: Strata with a row of panels: of sites and batches one.
+STRATA = {"site": "site", "batch": "batch", "depth": "depth, tenth (1 = shallowest)"}
+#: More batches than these are too many to read.
+MOST_BATCHES = 8
 #: A share of fewer cells at one site shows nothing but chance.
 FEWEST = 10
 
@@ -67,15 +70,18 @@ def errors_table(agreement: pd.DataFrame, *, within: str) -> pd.DataFrame:
 
     Returns
     -------
-    Rates, sensitivities and specificities in all cells together, by site and by depth, with columns `annotator` (whom
+    Rates, sensitivities and specificities in all cells together, by site (by batch where there is one site) and by
+    depth, with columns `annotator` (whom
     the row is about), `low` and `high`: the interval between donors, or where there is none (`between` false), that
     from cells.
     """
     chosen = within if within in set(agreement["within"]) else "all"
+    levels = agreement.groupby("stratum")["level"].nunique()
+    by_batch = levels.get("site", 0) < 2 <= levels.get("batch", 0) <= MOST_BATCHES
     table = agreement[
         (agreement["within"] == chosen)
         & agreement["measure"].isin(list(MEASURES))
-        & agreement["stratum"].isin(["all", *STRATA])
+        & agreement["stratum"].isin(["all", "batch" if by_batch else "site", "depth"])
         & agreement["estimate"].notna()
     ].copy()
     table["annotator"] = np.where(table["measure"] == "rate", table["annotator_a"], table["annotator_b"])
@@ -122,7 +128,7 @@ def label_errors(table: pd.DataFrame, *, focus: str, width: float = DOUBLE, synt
             _panel(axes, own[own["stratum"] == stratum], own[own["stratum"] == "all"], annotators)
             axes.set_title(f"{focus} share" if measure == "rate" else measure.capitalize(), visible=narrow or i == 0)
             axes.set_ylabel("%")
-            axes.set_xlabel("site" if stratum == "site" else "depth, tenth (1 = shallowest)")
+            axes.set_xlabel(STRATA[stratum])
     handles = [look.handle(name) for name, look in looks(annotators).items()]
     handles.append(Line2D([], [], color=MUTED, linestyle=":", linewidth=0.8, label="all cells together"))
     names = [str(handle.get_label()) for handle in handles]
@@ -152,7 +158,7 @@ def _panel(axes: Axes, own: pd.DataFrame, together: pd.DataFrame, annotators: Se
         )  # fmt: skip
         for value in together.loc[together["annotator"] == name, "estimate"]:
             axes.axhline(value, color=colour, linestyle=":", linewidth=0.8, zorder=0.5)
-    axes.set_xticks(range(len(levels)), [str(int(float(v))) if depth else str(v) for v in levels])
+    axes.set_xticks(range(len(levels)), [str(int(float(v))) if depth else wrap(str(v), 12) for v in levels])
     axes.set_xlim(-0.6, len(levels) - 0.4)
     percent_axis(axes, which="y")
     axes.grid(axis="y")

@@ -499,13 +499,20 @@ def _atlas_plate(results: Results) -> Plate | None:
     by_whom = f" as labelled by {how['annotator']}" if "annotator" in how else ""
     batches = {"True": ", after correction for batches by Harmony", "False": ", not corrected for batches"}
     common = ", ".join(str(n) for n in sketch["cell_type"].value_counts().index[:5])
+    everyone = len(sketch) == int(how.get("n_cells_of_cohort", -1))
+    uneven = (
+        ""
+        if everyone
+        else " A sketch is not proportional: rare and unusual cells were drawn more often, so numbers of points are no "
+        "shares."
+    )
     return Plate(
         number=19,
         stem="atlas",
         title="The cells",
         caption=f"{len(sketch):,}{source}, placed by UMAP{batches.get(how.get('harmony', ''), '')}: by cell type"
-        f"{by_whom} with {focus} in red{by_place}{by_gene}. A sketch is not proportional: rare and unusual cells were "
-        "drawn more often, so numbers of points are no shares. Distances, sizes and gaps in a UMAP are no evidence.",
+        f"{by_whom} with {focus} in red{by_place}{by_gene}.{uneven} "
+        "Distances, sizes and gaps in a UMAP are no evidence.",
         alt=f"Scatter plots of {len(sketch):,} cells of {sketch['cell_type'].nunique()} types, the most common in the "
         f"sketch being {common}{shown}.",
         table=sketch,
@@ -520,6 +527,7 @@ def _label_errors_plate(results: Results) -> Plate | None:
     focus = results.primary["focus"]
     drawn = errors_table(table, within=results.primary["denominator"])
     within = of_what(str(drawn["within"].iloc[0])) if len(drawn) else "all cells"
+    place = "batch" if "batch" in set(drawn["stratum"]) else "site"
     together = drawn[(drawn["stratum"] == "all") & (drawn["measure"] != "rate")]
     truth = str(together["annotator_a"].iloc[0]) if len(together) else ""
     seen = "; ".join(
@@ -536,9 +544,10 @@ def _label_errors_plate(results: Results) -> Plate | None:
         number=16,
         stem="label_errors",
         title="Who finds how many, and how often wrongly",
-        caption=f"{focus} share of {within} by each annotator, by site and by depth of sequencing, with 95 % intervals "
-        f"between donors (dashed, where there is none: from cells alone). Dotted: all cells together.{errors}",
-        alt=f"Dot plots by site and depth. {seen or 'There is one annotator'}.",
+        caption=f"{focus} share of {within} by each annotator, by {place} and by depth of sequencing, with 95 % "
+        "intervals between donors (dashed, where there is none: from cells alone). Dotted: all cells together."
+        f"{errors}",
+        alt=f"Dot plots by {place} and depth. {seen or 'There is one annotator'}.",
         table=drawn,
         draw=lambda: label_errors(drawn, focus=focus, synthetic=results.synthetic),
     )
