@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from click.testing import CliRunner
+from scipy.io import mmwrite
 from sklearn.mixture import GaussianMixture
 
 from aida_tools.annotate.populations import (
@@ -165,7 +166,7 @@ proteins:
   {where}
   markers: {{ CD3: CD3_TotalSeqB, CD4: CD4_TotalSeqB, CD8: CD8a, CD25: CD25, CD127: CD127 }}
 """
-KINDS = ("obsm table", "obsm array", "features", "features by id", "10x")
+KINDS = ("obsm table", "obsm array", "features", "features by id", "10x", "10x folder")
 
 
 class Cite:
@@ -194,9 +195,10 @@ class Cite:
             both = sp.hstack([genes, sp.csr_matrix(proteins.to_numpy(np.float32))]).tocsr()
             types = ["Gene Expression"] * 6 + ["Antibody Capture"] * 5
             names = [*gene_names, *proteins.columns]
-            if kind == "10x":
-                self.source, obs = "data.h5", "obs.tsv"
-                self._write_10x(both, names, types, proteins.index)
+            if kind.startswith("10x"):
+                self.source, obs = ("data.h5" if kind == "10x" else "filtered"), "obs.tsv"
+                write = self._write_10x if kind == "10x" else self._write_10x_folder
+                write(both, names, types, proteins.index)
                 pd.DataFrame({"donor": "d1"}, index=proteins.index).to_csv(folder / obs, sep="\t")
             # anndata asks for unique names, so a file from Cell Ranger has them made unique.
             unique = [*names[:5], "CD25-gene", *names[6:]]
@@ -204,9 +206,9 @@ class Cite:
             if kind == "features by id":
                 var = var.assign(feature_name=names).set_axis([f"ENSG{i:011d}" for i in range(11)])
             cells = ad.AnnData(both, obs=cells.obs, var=var)
-        if kind != "10x":
+        if not kind.startswith("10x"):
             cells.write_h5ad(folder / self.source)
-        source_kind = "10x-h5" if kind == "10x" else "h5ad"
+        source_kind = {"10x": "10x-h5", "10x folder": "10x-mtx"}.get(kind, "h5ad")
         text = COHORT.format(kind=source_kind, path=self.source, obs=obs, where=where)
         (folder / "cohort.yaml").write_text(text.replace(", obs: null", ""))
         (folder / "fetch").mkdir()
@@ -224,6 +226,14 @@ class Cite:
             group["barcodes"] = barcodes.to_numpy().astype("S")
             for part, values in (("id", names), ("name", names), ("feature_type", types)):
                 group[f"features/{part}"] = np.array(values).astype("S")
+
+    def _write_10x_folder(self, matrix: sp.csr_matrix, names: list[str], types: list[str], barcodes: pd.Index) -> None:
+        folder = self.folder / self.source
+        folder.mkdir()
+        mmwrite(folder / "matrix.mtx", matrix.T.astype(int))
+        features = pd.DataFrame({"id": names, "name": names, "type": types})
+        features.to_csv(folder / "features.tsv.gz", sep="\t", header=False, index=False)
+        pd.Series(barcodes).to_csv(folder / "barcodes.tsv.gz", header=False, index=False)
 
     def run(self, *options: str) -> tuple[int, str]:
         arguments = ["annotate", "cohort.yaml", "cells.parquet", "--annotator", "protein", "--fetched", "fetch"]

@@ -172,12 +172,15 @@ def test_antibodies_are_not_counted(tmp_path: Path, counts: sp.csr_matrix, symbo
             assert list(opened.genes.symbols) == symbols[:298]
             assert list(opened.genes.ids) == ids[:298]
             assert list(opened.cell_ids(0, 50)) == names
+        with open_counts(source, kind, feature_type="Antibody Capture") as opened:
+            np.testing.assert_array_equal(whole(opened), counts.toarray()[:, 298:])
+            assert list(opened.genes.symbols) == symbols[298:]
 
 
 def test_a_file_of_proteins_only_has_no_genes(tmp_path: Path, counts: sp.csr_matrix) -> None:
     var = pd.DataFrame({"feature_types": "Antibody Capture"}, index=[f"protein{i}" for i in range(300)])
     ad.AnnData(counts, var=var).write_h5ad(tmp_path / "adt.h5ad")
-    message = r"adt\.h5ad: none of its features is of the type 'Gene Expression'"
+    message = r"adt\.h5ad: none of its features is of the type 'Gene Expression'\. Known: Antibody Capture"
     with pytest.raises(AidaError, match=message), open_counts(tmp_path / "adt.h5ad"):
         pass
 

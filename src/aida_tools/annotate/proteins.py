@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import h5py
 import numpy as np
@@ -92,50 +92,14 @@ def _from_obsm(fetched: Fetched, proteins: Proteins) -> NDArray[np.float64]:
             store.close()
 
 
-def _feature_columns(kinds: NDArray[np.object_], names: NDArray[np.object_], proteins: Proteins, path: Path) -> Any:
-    """Find the proteins among features of all types."""
-    is_protein = kinds == proteins.feature_type
-    if not is_protein.any():
-        known = sorted({str(kind) for kind in kinds})
-        msg = (
-            f"{path}: no feature is of the type '{proteins.feature_type}' (key 'proteins.feature_type' of the cohort "
-            f"file). {did_you_mean(proteins.feature_type, known)} If they are in obsm, name it: 'proteins.obsm'."
-        )
-        raise AidaError(msg)
-    return _columns(np.where(is_protein, names, ""), proteins.markers, f"{path}: '{proteins.feature_type}'")
-
-
 def _from_features(fetched: Fetched, proteins: Proteins, layer: str) -> NDArray[np.float64]:
     """Read protein counts of features that stand among the genes."""
-    from anndata.io import read_elem
-
-    path = fetched.path
-    if fetched.format == "10x-h5":
-        with open_h5(path) as handle:
-            try:
-                group = handle["matrix"]
-                kinds, names = (group[f"features/{part}"].asstr()[:] for part in ("feature_type", "name"))
-                places = _feature_columns(kinds, names, proteins, path)
-                whole = tuple(group[part][:] for part in ("data", "indices", "indptr"))
-                matrix = sp.csr_matrix(whole, tuple(int(n) for n in group["shape"][:])[::-1])
-            except (OSError, KeyError) as error:
-                raise AidaError(explain_h5_error(path, error)) from error
-            return np.asarray(matrix[:, places].toarray(), dtype=float)
-    with open_counts(path, fetched.format, layer) as counts:
-        store = _open_store(path)
-        var = cast("pd.DataFrame", read_elem(store["raw/var" if counts.layer == "raw" else "var"]))
-        if isinstance(store, h5py.File):
-            store.close()
-        if "feature_types" not in var:
-            msg = (
-                f"{path}: var has no column 'feature_types' that would tell proteins from genes. Name 'proteins.obsm'."
-            )
-            raise AidaError(msg)
-        kinds, index = var["feature_types"].astype(str).to_numpy(object), var.index.astype(str).to_numpy(object)
-        # A name may stand in the index or, where that holds ids, in the column of symbols.
-        names = np.where(np.isin(index, list(proteins.markers.values())), index, counts.genes.symbols)
-        places = _feature_columns(kinds, names, proteins, path)
-        slot = np.full(len(var), -1, dtype=np.int32)
+    with open_counts(fetched.path, fetched.format, layer, proteins.feature_type) as counts:
+        ids, symbols = counts.genes.ids, counts.genes.symbols
+        # A name may be the protein's id or what it is called.
+        names = np.where(np.isin(ids, list(proteins.markers.values())), ids, symbols)
+        places = _columns(names, proteins.markers, f"{fetched.path}: '{proteins.feature_type}'")
+        slot = np.full(counts.shape[1], -1, dtype=np.int32)
         slot[places] = np.arange(len(places))
         blocks = (counts.read(a, min(a + _BLOCK, counts.shape[0])) for a in range(0, counts.shape[0], _BLOCK))
         parts = [kernels.gather(b.indptr, b.indices, b.data, slot, len(places)) for b in blocks]
@@ -163,9 +127,6 @@ def read_proteins(fetched: Fetched, proteins: Proteins, layer: str) -> dict[str,
     AidaError
         If they are not there, or are not counts.
     """
-    if fetched.format == "10x-mtx":
-        msg = f"{fetched.path}: proteins are read from h5ad and 10x .h5 files. Use the .h5 file of the same run."
-        raise AidaError(msg)
     matrix = _from_obsm(fetched, proteins) if proteins.obsm else _from_features(fetched, proteins, layer)
     wrong = np.argwhere(~((matrix >= 0) & (matrix == np.round(matrix))))
     if len(wrong):

@@ -23,6 +23,9 @@ _PEEK = 10_000
 
 Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
+#: The features a scan is of, in the words of 10x and AnnData.
+GENES = "Gene Expression"
+
 
 def _slice(array: Any, begin: int, end: int, name: str, scratch: Scratch | None) -> NDArray[Any]:
     if scratch is None or not isinstance(array, ChunkedArray):
@@ -51,12 +54,12 @@ class _Csr:
         return self._indptr[start : stop + 1] - begin, indices, data
 
 
-class _Expression:
-    """The genes of a matrix that holds other features as well: antibody counts must not enter a cell's total."""
+class _Selected:
+    """Some columns of a matrix: those of one type of features."""
 
-    def __init__(self, matrix: Any, is_gene: NDArray[np.bool_], path: Path):
-        self._matrix, self._genes, self._path = matrix, np.flatnonzero(is_gene), path
-        self.shape = (matrix.shape[0], len(self._genes))
+    def __init__(self, matrix: Any, chosen: NDArray[np.bool_], path: Path):
+        self._matrix, self._columns, self._path = matrix, np.flatnonzero(chosen), path
+        self.shape = (matrix.shape[0], len(self._columns))
 
     def rows(self, start: int, stop: int, scratch: Scratch | None) -> Rows:
         indptr, indices, data = self._matrix.rows(start, stop, scratch)
@@ -64,17 +67,18 @@ class _Expression:
         if len(indices) and not 0 <= indices.min() <= indices.max() < n:
             msg = f"{self._path}: a feature number beyond the {n} features. The matrix is damaged: get the file again."
             raise AidaError(msg)
-        part = sp.csr_matrix((data, indices, indptr), (stop - start, n))[:, self._genes]
+        part = sp.csr_matrix((data, indices, indptr), (stop - start, n))[:, self._columns]
         return part.indptr, part.indices, part.data
 
 
-def _of_genes(matrix: Any, kinds: Any, path: Path) -> tuple[Any, NDArray[np.bool_]]:
-    """Keep the columns that are genes, given the type of each feature."""
-    is_gene = np.asarray(kinds) == "Gene Expression"
-    if not is_gene.any():
-        msg = f"{path}: none of its features is of the type 'Gene Expression', so there are no counts of genes."
+def _select(matrix: Any, kinds: Any, wanted: str, path: Path) -> tuple[Any, NDArray[np.bool_]]:
+    """Keep the features of one type: antibody counts must not enter a cell's total."""
+    chosen = np.asarray(kinds) == wanted
+    if not chosen.any():
+        known = sorted({str(kind) for kind in kinds})
+        msg = f"{path}: none of its features is of the type '{wanted}'. {did_you_mean(wanted, known)}"
         raise AidaError(msg)
-    return matrix if is_gene.all() else _Expression(matrix, is_gene, path), is_gene
+    return matrix if chosen.all() else _Selected(matrix, chosen, path), chosen
 
 
 class _InMemory:
@@ -185,7 +189,7 @@ def _cell_ids(obs: Any) -> Callable[[int, int], NDArray[np.object_]]:
     return lambda start, stop: names[start:stop]
 
 
-def _open_anndata(store: Any, path: Path, layer: str) -> Counts:
+def _open_anndata(store: Any, path: Path, layer: str, feature_type: str) -> Counts:
     """Open the counts of an AnnData store, an HDF5 file or a zarr group."""
     from anndata.io import read_elem
 
@@ -198,12 +202,15 @@ def _open_anndata(store: Any, path: Path, layer: str) -> Counts:
     var = cast(pd.DataFrame, read_elem(store[var_place]))
     matrix = _matrix(store[place])
     if "feature_types" in var:
-        matrix, is_gene = _of_genes(matrix, var["feature_types"].astype(str), path)
-        var = var[is_gene]
+        matrix, chosen_features = _select(matrix, var["feature_types"].astype(str), feature_type, path)
+        var = var[chosen_features]
+    elif feature_type != GENES:
+        msg = f"{path}: var has no column 'feature_types' that would say which features are '{feature_type}'."
+        raise AidaError(msg)
     return Counts(path, chosen, matrix, describe_genes(var), _cell_ids(store["obs"]))
 
 
-def _open_10x_h5(handle: h5py.File, path: Path) -> Counts:
+def _open_10x_h5(handle: h5py.File, path: Path, feature_type: str) -> Counts:
     """Open a 10x `.h5` file: its columns are cells, so its CSC is our CSR."""
     groups = [g for g in handle if isinstance(handle[g], h5py.Group) and "barcodes" in handle[g]]
     if len(groups) != 1:
@@ -218,10 +225,10 @@ def _open_10x_h5(handle: h5py.File, path: Path) -> Counts:
         ids, symbols, kinds = text("features/id"), text("features/name"), text("features/feature_type")
     else:
         ids, symbols = text("genes"), text("gene_names")
-        kinds = np.full(len(ids), "Gene Expression", dtype=object)
+        kinds = np.full(len(ids), GENES, dtype=object)
     n_genes, n_cells = (int(n) for n in group["shape"][:])
-    matrix, is_gene = _of_genes(_Csr(group, (n_cells, n_genes)), kinds, path)
-    genes = Genes(ids[is_gene], symbols[is_gene])
+    matrix, chosen = _select(_Csr(group, (n_cells, n_genes)), kinds, feature_type, path)
+    genes = Genes(ids[chosen], symbols[chosen])
     return Counts(path, "X", matrix, genes, lambda a, b: group["barcodes"].asstr()[a:b])
 
 
@@ -235,7 +242,7 @@ def _find(folder: Path, *names: str) -> Path:
     raise AidaError(msg)
 
 
-def _open_10x_mtx(path: Path) -> Counts:
+def _open_10x_mtx(path: Path, feature_type: str) -> Counts:
     from scipy.io import mmread
 
     features = pd.read_csv(_find(path, "features.tsv", "genes.tsv"), sep="\t", header=None, dtype=str)
@@ -251,16 +258,16 @@ def _open_10x_mtx(path: Path) -> Counts:
             f"{len(features)} features and {len(barcodes)} barcodes. Get the folder again."
         )
         raise AidaError(msg)
-    counted: Any = _InMemory(matrix)
-    if features.shape[1] > 2:
-        counted, is_gene = _of_genes(counted, features[2], path)
-        features = features[is_gene]
+    # Old folders hold genes only and do not say so.
+    kinds = features[2] if features.shape[1] > 2 else np.full(len(features), GENES, dtype=object)
+    counted, chosen = _select(_InMemory(matrix), kinds, feature_type, path)
+    features = features[np.asarray(chosen)]
     described = Genes(features[0].to_numpy(object), features[1 if features.shape[1] > 1 else 0].to_numpy(object))
     return Counts(path, "X", counted, described, lambda a, b: barcodes[a:b])
 
 
 @contextmanager
-def open_counts(path: Path, kind: str = "h5ad", layer: str = "auto") -> Iterator[Counts]:
+def open_counts(path: Path, kind: str = "h5ad", layer: str = "auto", feature_type: str = GENES) -> Iterator[Counts]:
     """Open the raw counts of a file.
 
     CSR matrices are read block by block, gzip-compressed HDF5 ones by far the fastest; dense ones block by block;
@@ -274,14 +281,16 @@ def open_counts(path: Path, kind: str = "h5ad", layer: str = "auto") -> Iterator
         `h5ad` (a folder is taken as a zarr store of AnnData), `10x-h5` or `10x-mtx`.
     layer
         `X`, `raw`, `layers/<name>`, or `auto`: the first of raw, X and the layers with whole numbers.
+    feature_type
+        The type of features to read, where a file holds several (column `feature_types` of var).
 
     Raises
     ------
     AidaError
-        If the file cannot be read, or the layer holds no counts; it says which layer does.
+        If the file cannot be read, has no such features, or the layer holds no counts; it says which layer does.
     """
     if kind == "10x-mtx":
-        yield _open_10x_mtx(path)
+        yield _open_10x_mtx(path, feature_type)
     elif kind == "h5ad" and path.is_dir():
         import zarr
 
@@ -290,11 +299,14 @@ def open_counts(path: Path, kind: str = "h5ad", layer: str = "auto") -> Iterator
         except (OSError, ValueError) as error:
             msg = f"{path}: a folder, but no zarr store of AnnData ({error})."
             raise AidaError(msg) from error
-        yield _open_anndata(store, path, layer)
+        yield _open_anndata(store, path, layer, feature_type)
     else:
         with open_h5(path) as handle:
             try:
-                counts = _open_10x_h5(handle, path) if kind == "10x-h5" else _open_anndata(handle, path, layer)
+                if kind == "10x-h5":
+                    counts = _open_10x_h5(handle, path, feature_type)
+                else:
+                    counts = _open_anndata(handle, path, layer, feature_type)
             except (OSError, KeyError) as error:
                 raise AidaError(explain_h5_error(path, error)) from error
             yield counts
