@@ -20,6 +20,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scan_speed import make_file
 
 N_TYPES = 34
+#: The command, in a process that says at its end how much time and memory it took.
+RUN = """
+import time
+from aida_tools.cli import main
+from memory import peak_mb
+try:
+    main()
+finally:
+    print(time.process_time(), peak_mb())
+"""
+PATHS = {"PYTHONPATH": str(Path(__file__).parent)}
 
 
 def make_tables(work: Path, n_cells: int) -> None:
@@ -56,17 +67,16 @@ def main() -> None:
         make_file(options.work, n)
         make_tables(options.work, n)
         names = [f"cohort_{n}.yaml", f"fetch_{n}", f"cells_{n}", f"author_{n}"]
-        command = [sys.executable, "-m", "aida_tools.cli", "atlas", *(str(options.work / name) for name in names)]
+        command = [sys.executable, "-c", RUN, "atlas", *(str(options.work / name) for name in names)]
         command += ["--out", str(options.work / f"atlas_{n}"), "--threads", str(options.threads)]
         start = time.perf_counter()
-        with subprocess.Popen(command) as process:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | PATHS)
+        if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed")
+        cpu, memory = map(float, done.stdout.splitlines()[-1].split())
         row = {
             "cells": n, "seconds": round(time.perf_counter() - start), "load": round(os.getloadavg()[0], 1),
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime), "peak_mb": round(usage.ru_maxrss / 1024),
+            "cpu_seconds": round(cpu), "peak_mb": round(memory),
         }  # fmt: skip
         print(json.dumps(row), flush=True)
 

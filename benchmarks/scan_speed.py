@@ -26,6 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import aida_shaped
+from memory import peak_mb
 
 GATE = Path(__file__).parents[1] / "config" / "annotators" / "gate.tsv"
 N_CLASSES, N_FEATURES = 40, 3_000
@@ -180,18 +181,16 @@ def measure(tool: str, work: Path, n_cells: int, threads: int) -> dict[str, Any]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
         output = process.stdout.read().decode() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
-    # The last two lines: how many cells; seconds and CPU seconds of the work.
+    # The last two lines: how many cells; seconds and CPU seconds of the work and peak memory of the process.
     *_, cells, times = output.splitlines()
     n_cells = int(cells.split()[0])
-    seconds, cpu = (float(value) for value in times.split())
+    seconds, cpu, memory = (float(value) for value in times.split())
     return {
         "tool": tool, "cells": n_cells, "seconds": round(seconds, 1), "cells_per_second": round(n_cells / seconds),
         "cpu_seconds": round(cpu, 1), "cells_per_cpu_second": round(n_cells / cpu),
-        "peak_mb": round(usage.ru_maxrss / 1024),
+        "peak_mb": round(memory),
     }  # fmt: skip
 
 
@@ -215,7 +214,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     if options.what == "one":
         RUNS[options.tool](options.work, 5_000, options.threads)
-        print(*RUNS[options.tool](options.work, options.cells[0], options.threads))
+        print(*RUNS[options.tool](options.work, options.cells[0], options.threads), peak_mb())
         return
     make_models(options.work)
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {options.threads} threads")
