@@ -150,6 +150,9 @@ def test_unresolved_cells_are_counted_by_annotator_and_site(made: tuple[Path, pd
     assert one(table, annotator_a="author", stratum="all")["estimate"] == pytest.approx(vague.mean())
     here = cells["site"] == "KR"
     assert one(table, annotator_a="author", level="KR")["estimate"] == pytest.approx(vague[here].mean())
+    here = cells["batch"] == cells["batch"].dropna().iloc[0]
+    by_batch = one(table, annotator_a="author", stratum="batch", level=cells["batch"].dropna().iloc[0])
+    assert by_batch["estimate"] == pytest.approx(vague[here].mean())
     third = cells["third"].isna() | cells["third"].isin(["CD4+_T", "T", "T_unresolved"])
     assert one(table, annotator_a="third", stratum="all")["estimate"] == pytest.approx(third.mean())
     named = run(folder, "author", unresolved=("B",))["unresolved"]

@@ -81,6 +81,21 @@ def test_batches_stand_in_for_a_single_site() -> None:
     assert set(errors_table(both, within="CD4_T")["stratum"]) == {"all", "site", "depth"}
 
 
+def test_unresolved_cells_have_a_column_where_there_are_any() -> None:
+    rows = made().query("measure == 'rate' and within == 'all'").assign(measure="unresolved", annotator_b=None)
+    drawn = errors_table(made(), within="CD4_T", unresolved=rows)
+    own = drawn[drawn["measure"] == "unresolved"]
+    assert set(own["annotator"]) == {"author", "gate"}
+    assert set(own["stratum"]) == {"all", "site", "depth"}
+    figure = label_errors(drawn, focus="Treg")
+    assert len(figure.axes) == 8
+    assert "Unresolved" in words(figure)
+    assert overlaps(figure) == []
+    assert outside(figure) == []
+    none = errors_table(made(), within="CD4_T", unresolved=rows.assign(estimate=0.0))
+    assert "unresolved" not in set(none["measure"])
+
+
 def test_fewer_tables_make_fewer_panels() -> None:
     table = errors_table(made(), within="all")
     assert len(label_errors(table.query("stratum != 'depth'"), focus="Treg").axes) == 3

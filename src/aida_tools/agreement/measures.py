@@ -108,11 +108,11 @@ def errors(
 
 
 def unresolved_shares(one: Annotator, cells: Cells, names: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Give the share of cells an annotator leaves unresolved, in all and by site."""
+    """Give the share of cells an annotator leaves unresolved, in all, by site, batch and depth."""
     open_ = one.unresolved(names)
     keys = {"annotator_a": one.name, "annotator_b": None, "within": ALL, "measure": UNRESOLVED}
     counted = cells.tabulate(open_, open_, np.ones(len(open_), dtype=bool))
-    for s in cells.chosen(ALL, "site"):
+    for s in cells.chosen(ALL, "site", "batch", "depth"):
         tables = s.gather(counted)
         found = kernel.share(tables[:, 1, 1], tables.sum(axis=(1, 2)), s.level, len(s.levels))
         yield arrange(s, keys, found, "no cells")

@@ -14,7 +14,7 @@ cell types, or `all` cells with a label. Measures of the focus type against all 
   that the truth puts in the set. Cells the truth leaves unresolved tell nothing of error and are left out.
 
 `unresolved.tsv`: the same columns for the share of cells without a definite label (the types of `--unresolved`, those
-that end in `_unresolved`, and no label), by annotator and site.
+that end in `_unresolved`, and no label), by annotator, site, batch and depth.
 
 `depth.tsv`: least depth and number of cells of every tenth. Only with a scan, as are the strata of depth.
 

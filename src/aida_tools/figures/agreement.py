@@ -16,9 +16,11 @@ from aida_tools.figures.style import CYCLE, DOUBLE, MUTED, canvas, legend_column
 from aida_tools.tables import THINNED
 
 #: What is drawn, and which of the two annotators of a row it says something about.
-MEASURES = {"rate": "annotator_a", "sensitivity": "annotator_b", "specificity": "annotator_b"}
+MEASURES = {
+    "rate": "annotator_a", "sensitivity": "annotator_b", "specificity": "annotator_b", "unresolved": "annotator_a",
+}  # fmt: skip
 #: Strata with a row of panels: of sites and batches one.
-STRATA = {"site": "site", "batch": "batch", "depth": "depth, tenth (1 = shallowest)"}
+STRATA = {"site": "site", "batch": "batch", "depth": "depth, tenth"}
 #: More batches than these are too many to read.
 MOST_BATCHES = 8
 #: A share of fewer cells at one site shows nothing but chance.
@@ -58,7 +60,7 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     return {name: Look(colours[name.removesuffix(THINNED)], name.endswith(THINNED)) for name in names}
 
 
-def errors_table(agreement: pd.DataFrame, *, within: str) -> pd.DataFrame:
+def errors_table(agreement: pd.DataFrame, *, within: str, unresolved: pd.DataFrame | None = None) -> pd.DataFrame:
     """Choose the rows of `agreement.tsv` that are drawn.
 
     Parameters
@@ -67,11 +69,13 @@ def errors_table(agreement: pd.DataFrame, *, within: str) -> pd.DataFrame:
         As `aida-tools agreement` writes it.
     within
         Set of cell types, or `all`; where the table does not have it, `all`.
+    unresolved
+        `unresolved.tsv` of the same folder, whose shares are of all cells; left out where no cell is unresolved.
 
     Returns
     -------
-    Rates, sensitivities and specificities in all cells together, by site (by batch where there is one site) and by
-    depth, with columns `annotator` (whom
+    Rates, sensitivities, specificities and unresolved shares in all cells together, by site (by batch where there is
+    one site) and by depth, with columns `annotator` (whom
     the row is about), `low` and `high`: the interval between donors, or where there is none (`between` false), that
     from cells.
     """
@@ -84,7 +88,10 @@ def errors_table(agreement: pd.DataFrame, *, within: str) -> pd.DataFrame:
         & agreement["stratum"].isin(["all", "batch" if by_batch else "site", "depth"])
         & agreement["estimate"].notna()
     ].copy()
-    table["annotator"] = np.where(table["measure"] == "rate", table["annotator_a"], table["annotator_b"])
+    if unresolved is not None and (unresolved["estimate"] > 0).any():
+        table = pd.concat([table, unresolved[unresolved["stratum"].isin(["all", *table["stratum"].unique()])]])
+    of_a = table["measure"].map(MEASURES) == "annotator_a"
+    table["annotator"] = np.where(of_a, table["annotator_a"], table["annotator_b"])
     table["between"] = table["donor_ci_low"].notna()
     for end in ("low", "high"):
         table[end] = table[f"donor_ci_{end}"].fillna(table[f"ci_{end}"])
@@ -93,7 +100,7 @@ def errors_table(agreement: pd.DataFrame, *, within: str) -> pd.DataFrame:
 
 @styled
 def label_errors(table: pd.DataFrame, *, focus: str, width: float = DOUBLE, synthetic: bool = False) -> Figure:
-    """Draw each annotator's rate of the focus type, its sensitivity and its specificity, by site and by depth.
+    """Draw each annotator's rate of the focus type, its sensitivity, specificity and unresolved share.
 
     Parameters
     ----------
@@ -108,8 +115,8 @@ def label_errors(table: pd.DataFrame, *, focus: str, width: float = DOUBLE, synt
 
     Returns
     -------
-    A column a measure and a row a stratum, as far as the table has them (turned on narrow pages); a colour an
-    annotator; 95 % intervals; dotted: all cells together.
+    A column a measure and a row a stratum (site or batch, depth), as far as the table has them (turned on narrow
+    pages); a colour an annotator; 95 % intervals; dotted: all cells together.
     """
     strata = [s for s in STRATA if s in set(table["stratum"])]
     measures = [m for m in MEASURES if m in set(table["measure"])]
@@ -158,7 +165,9 @@ def _panel(axes: Axes, own: pd.DataFrame, together: pd.DataFrame, annotators: Se
         )  # fmt: skip
         for value in together.loc[together["annotator"] == name, "estimate"]:
             axes.axhline(value, color=colour, linestyle=":", linewidth=0.8, zorder=0.5)
-    axes.set_xticks(range(len(levels)), [str(int(float(v))) if depth else wrap(str(v), 12) for v in levels])
+    names = [str(int(float(v))) if depth else wrap(str(v), 20) for v in levels]
+    long = any(len(name) > 4 for name in names) and len(names) > 2
+    axes.set_xticks(range(len(levels)), names, rotation=90 if long else 0)
     axes.set_xlim(-0.6, len(levels) - 0.4)
     percent_axis(axes, which="y")
     axes.grid(axis="y")

@@ -525,10 +525,14 @@ def _label_errors_plate(results: Results) -> Plate | None:
     if table is None or table.empty:
         return None
     focus = results.primary["focus"]
-    drawn = errors_table(table, within=results.primary["denominator"])
+    open_ = results.extra.get("unresolved")
+    drawn = errors_table(table, within=results.primary["denominator"], unresolved=open_)
     within = of_what(str(drawn["within"].iloc[0])) if len(drawn) else "all cells"
     place = "batch" if "batch" in set(drawn["stratum"]) else "site"
-    together = drawn[(drawn["stratum"] == "all") & (drawn["measure"] != "rate")]
+    together = drawn[(drawn["stratum"] == "all") & drawn["measure"].isin(["sensitivity", "specificity"])]
+    unresolved = (
+        " Unresolved: cells without a definite label, of all cells." if "unresolved" in set(drawn["measure"]) else ""
+    )
     truth = str(together["annotator_a"].iloc[0]) if len(together) else ""
     seen = "; ".join(
         f"{e.annotator} has a {e.measure} of {100 * e.estimate:.1f} % ({100 * e.low:.1f} to {100 * e.high:.1f})"
@@ -544,9 +548,9 @@ def _label_errors_plate(results: Results) -> Plate | None:
         number=16,
         stem="label_errors",
         title="Who finds how many, and how often wrongly",
-        caption=f"{focus} share of {within} by each annotator, by {place} and by depth of sequencing, with 95 % "
-        "intervals between donors (dashed, where there is none: from cells alone). Dotted: all cells together."
-        f"{errors}",
+        caption=f"{focus} share of {within} by each annotator, by {place} and by depth of sequencing (1: the "
+        "shallowest tenth), with 95 % intervals between donors (dashed, where there is none: from cells alone). "
+        f"Dotted: all cells together.{errors}{unresolved}",
         alt=f"Dot plots by {place} and depth. {seen or 'There is one annotator'}.",
         table=drawn,
         draw=lambda: label_errors(drawn, focus=focus, synthetic=results.synthetic),

@@ -272,6 +272,7 @@ def _shares(results: Results) -> pd.DataFrame:
     table = results.extra.get("unresolved")
     if table is None:
         return pd.DataFrame()
+    table = table[table["stratum"].isin(["all", "site"])]
     return pd.DataFrame(
         {
             "annotator": table["annotator_a"],
