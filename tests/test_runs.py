@@ -42,7 +42,7 @@ def settle(text: str, **changes: Any) -> config.RunConfig:
             r"Set 'source\.route: full'",
         ),
         ("annotators: [protein]", {}, "has no block 'proteins'"),
-        ("annotators: [gait]", {}, "there is no model 'gait' in models"),
+        ("annotators: [gait]", {}, r"there is no model 'gait' in models\. Did you mean 'gate'\?"),
         ("annotators: [author-thinned]", {"labels": LABELLED}, "only labels from a scan"),
         ("annotators: ['gate:soft']", {}, "no calibrated probabilities"),
         ("annotators: [gate, consensus]", {}, "needs two of them"),

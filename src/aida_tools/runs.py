@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aida_tools.config import CellxgeneSource, CohortConfig, RunConfig
-from aida_tools.errors import AidaError
+from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.tables import SOFT, THINNED
 
 AUTHOR, GATE, PROTEIN, CONSENSUS = "author", "gate", "protein", "consensus"
@@ -132,8 +132,8 @@ def _check_annotators(run: RunConfig, cohorts: dict[str, str], source: Path | st
         if base(name) not in known_to_exist and not (Path(run.model_folder) / base(name)).is_dir():
             msg = (
                 f"{source}: key 'annotators', value '{name}': there is no model '{base(name)}' in {run.model_folder}. "
-                f"Bring it (`aida-tools model import` or `model train`), train it in this run ('train'), or take one "
-                f"of {', '.join(known_to_exist)}."
+                f"{did_you_mean(base(name), known_to_exist)} A model of your own: bring it (`aida-tools model import` "
+                "or `model train`), or train it in this run ('train')."
             )
             raise AidaError(msg)
         if scan_of(name) is None and name != base(name):
