@@ -80,6 +80,31 @@ def test_everything_says_synthetic(demo: Path) -> None:
     assert all("SYNTHETIC" in p.read_text() for p in drawn)
 
 
+def test_every_annotator_is_there_and_donors_are_labelled_by_models_that_have_not_seen_them(demo: Path) -> None:
+    table = pd.read_csv(demo / "agreement" / "annotators.tsv", sep="\t").set_index("annotator")
+    assert table["kind"].to_dict() == {"author": "author", "linear": "folds", "gate": "gate", "gate-thinned": "gate"}
+    roles = [pd.read_csv(p, sep="\t") for p in sorted((demo.parent / "models").glob("linear.*/donors.tsv"))]
+    tested = pd.concat(roles).query("role == 'test'")["donor_id"]
+    assert len(roles) == 2
+    assert sorted(tested) == sorted(read_samples(demo / "counts" / "samples.tsv")["donor_id"].unique())
+    agreed = pd.read_csv(demo / "agreement" / "agreement.tsv", sep="\t", dtype={"level": str})
+    f1 = agreed.query(
+        "annotator_b == 'linear' and within == 'CD4_T' and measure == 'f1' and stratum in ['all', 'site']"
+    ).set_index("level")["estimate"]
+    assert set(f1.index) == {"all", "IN", "JP", "KR", "SG", "TH"}
+    # The authors' labels are the planted truth here. India has 55 Tregs and the shallowest cells.
+    assert f1["all"] > 0.8
+    assert f1.min() > 0.55
+
+
+def test_snakemake_makes_its_own_report(root: Path, demo: Path, snakemake: Run, tmp_path: Path) -> None:
+    done = snakemake(root / "config" / "config.yaml", demo.parent, "--report", tmp_path / "report.zip")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "report.zip").stat().st_size > 100_000
+    captions = (root / "workflow" / "report" / "figures.rst").read_text()
+    assert [p.stem for p in (demo / "figures").glob("*.svg") if f'"{p.stem}":' not in captions] == []
+
+
 def test_a_repeat_has_nothing_to_do(root: Path, demo: Path, snakemake: Run) -> None:
     again = snakemake(root / "config" / "config.yaml", demo.parent)
     assert again.returncode == 0
