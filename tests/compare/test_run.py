@@ -19,7 +19,7 @@ from aida_tools.compare.design import build_design
 from aida_tools.compare.fit import Data
 from aida_tools.compare.formula import TRANSFORMS, parse_formula
 from aida_tools.compare.models import MODELS
-from aida_tools.compare.run import Options, compare
+from aida_tools.compare.run import Options, compare, compare_tables
 from aida_tools.config import MODELS as CONFIG_MODELS
 from aida_tools.errors import AidaError
 from aida_tools.tables import ESTIMATE_COLUMNS, read_estimates
@@ -376,6 +376,27 @@ def test_a_set_in_the_words_of_one_annotator_is_not_another_annotators(
     assert found == {"author": {"CD4_T", "all"}, "other": {"all"}}
     warnings = json.loads((tmp_path / "out" / "compare.json").read_text())["warnings"]
     assert "denominator 'CD4_T' is left out for annotator 'other', which has no cell_type 'CD4_naive'" in warnings
+
+
+def test_a_set_that_is_one_type_to_one_annotator_is_left_out_for_that_one(
+    cohort: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    samples, counts = cohort
+    cd4 = ["CD4_naive", "Treg"]
+    coarse = counts.assign(
+        annotator="sorter", cell_type=counts["cell_type"].where(~counts["cell_type"].isin(cd4), "CD4")
+    )
+    coarse = coarse.groupby(["sample_id", "annotator", "cell_type"], as_index=False)["n_cells"].sum()
+    both = pd.concat([counts.assign(annotator="model"), coarse])
+    rows = [("CD4_T", "model", t) for t in cd4] + [("CD4_T", "sorter", "CD4")]
+    sets = pd.DataFrame(rows, columns=["denominator", "annotator", "cell_type"])
+    options = Options(models=("betabinomial",), one_vs_rest=False)
+    tables, record = compare_tables(both, samples, options=options, denominators=sets)
+    estimates = tables["estimates"]
+    found = estimates.groupby("annotator")["denominator"].unique().map(set).to_dict()
+    assert "CD4_T" in found["model"]
+    assert "CD4_T" not in found.get("sorter", set())
+    assert any("left out for annotator 'sorter', to whom it is one cell_type, 'CD4'" in w for w in record["warnings"])
 
 
 def test_tables_that_disagree(cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:

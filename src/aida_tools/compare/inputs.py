@@ -212,5 +212,12 @@ def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame
                 members = list(sets.loc[(sets["denominator"] == name) & (sets["annotator"] == annotator), "cell_type"])
                 if not members:
                     continue
+                # A coarse vocabulary (`CD4 T cells` and no more) is no reason to refuse what finer ones can tell.
+                if len(members) == 1 and sets[sets["denominator"] == name].groupby("annotator").size().max() > 1:
+                    inputs.warnings.append(
+                        f"denominator '{name}' is left out for annotator '{annotator}', to whom it is one cell_type, "
+                        f"'{members[0]}': every share would be 1"
+                    )
+                    continue
             out.append(make_denominator(name, members, annotator, table, inputs.samples["n_cells"]))
     return out
