@@ -159,6 +159,20 @@ def test_unresolved_cells_are_counted_by_annotator_and_site(made: tuple[Path, pd
     assert one(named, stratum="all")["estimate"] == pytest.approx((cells["author"] == "B").mean())
 
 
+def test_who_has_no_word_for_the_focus_type_is_no_truth_of_it(made: tuple[Path, pd.DataFrame]) -> None:
+    """Cells sorted into CD4 and CD8 do not say that a Treg among the CD4 is wrong."""
+    folder, cells = made
+    coarse = cells["author"].replace({"Treg": "CD4_other"}).to_numpy(object)
+    write_labels(folder / "sorted", cells["cell_id"], coarse)
+    sets = pd.read_csv(folder / "sorted" / "sets.tsv", sep="\t")
+    write_tsv(sets[sets["cell_type"] != "Treg"], folder / "sorted" / "sets.tsv")
+    tables = run(folder, "sorted", "gate", truth="sorted")
+    assert set(tables["agreement"]["measure"]) == {"rate", "kappa", "agreement"}
+    assert tables["curves"].empty
+    assert tables["calibration"].empty
+    assert tables["confusion"]["n_cells"].sum() == len(cells)
+
+
 def test_states_are_named(made: tuple[Path, pd.DataFrame]) -> None:
     folder, cells = made
     never = np.where(cells["author"] == "Treg", "CD8", cells["author"]).astype(object)

@@ -67,6 +67,10 @@ class Annotator:
         known = np.append(self.types.categories.isin(sorted(names)), False)
         return np.asarray(known[self.types.codes], dtype=bool)
 
+    def knows(self, cell_type: str) -> bool:
+        """Return whether it has a word for this type: one that has not is no truth of it."""
+        return cell_type in self.types.categories or any(cell_type in members for members in self.sets.values())
+
     def inside(self, denominator: str) -> Mask:
         """Return which cells it puts in a denominator; `all` is every cell with a label."""
         return self.types.codes >= 0 if denominator == ALL else self.among(self.sets[denominator])

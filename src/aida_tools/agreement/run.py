@@ -11,7 +11,8 @@ cell types, or `all` cells with a label. Measures of the focus type against all 
 - `rate`: its share of the cells that `annotator_a` puts in the set;
 - `kappa`, `agreement`: Cohen's kappa, and the share of equal answers, among the cells that both put in the set;
 - `sensitivity`, `specificity`, `precision`, `f1` of `annotator_b`, taking `annotator_a` for the truth, among the cells
-  that the truth puts in the set. Cells the truth leaves unresolved tell nothing of error and are left out.
+  that the truth puts in the set; none where it has no word for the focus type. Cells the truth leaves unresolved tell
+  nothing of error and are left out.
 
 `unresolved.tsv`: the same columns for the share of cells without a definite label (the types of `--unresolved`, those
 that end in `_unresolved`, and no label), by annotator, site, batch and depth.
@@ -182,15 +183,16 @@ def agreement(
             found += measures.rates(one, cells, within, focus)
         for a, b in pairs:
             found += measures.agreements(a, b, cells, within, focus)
-            if a is truth:
+            if a is truth and truth.knows(focus):
                 found += measures.errors(a, b, cells, within, focus, open_)
                 drawn, areas = scored.curves(a, b, cells, within, focus, open_)
                 curves += drawn
                 found += areas
         for full, matched in thinned.pairs(annotators):
             changes += thinned.changes(full, matched, cells, within, focus)
-    calibrated = [t for one in others for t in scored.calibrations(truth, one, cells, focus, open_)]
-    calibrated += [t for one in others for t in scored.soft_counts(truth, one, cells, focus)]
+    judged = others if truth.knows(focus) else []
+    calibrated = [t for one in judged for t in scored.calibrations(truth, one, cells, focus, open_)]
+    calibrated += [t for one in judged for t in scored.soft_counts(truth, one, cells, focus)]
     vague = [table for one in annotators for table in measures.unresolved_shares(one, cells, open_)]
     pair_columns = ("annotator_a", "annotator_b", "cell_type_a", "cell_type_b", "n_cells")
     tables: dict[str, pd.DataFrame | None] = {
