@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,15 +11,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from tqdm import tqdm
 
 from aida_tools.atlas import kernels, sketch
 from aida_tools.errors import AidaError
 from aida_tools.scan.blocks import Block, Counts
-from aida_tools.scan.chunks import Scratch
 from aida_tools.scan.kernels import quality
-
-_BLOCK = 2048
+from aida_tools.scan.passes import BLOCK, each_block
 
 
 @contextmanager
@@ -38,48 +33,12 @@ def limited(threads: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-def each_block[T](
-    counts: Counts, work: Callable[[Block], T], step: str, *, threads: int, size: int = _BLOCK
-) -> Iterator[tuple[slice, T]]:
-    """Do some work on every block, in threads; give the rows of each and its result, in order of the file.
-
-    What `work` returns must not lie in the block's memory, which the next block overwrites.
-    """
-    local = threading.local()
-    n_cells = counts.shape[0]
-
-    def read(start: int) -> T:
-        if not hasattr(local, "scratch"):
-            local.scratch = Scratch()
-        return work(counts.read(start, min(start + size, n_cells), local.scratch))
-
-    waiting: deque[tuple[int, Future[T]]] = deque()
-    with (
-        tqdm(total=n_cells, unit=" cells", desc=step, delay=2, disable=None) as bar,
-        ThreadPoolExecutor(threads) as pool,
-    ):
-        try:
-            starts = iter(range(0, n_cells, size))
-            while True:
-                while len(waiting) <= 2 * threads and (start := next(starts, None)) is not None:
-                    waiting.append((start, pool.submit(read, start)))
-                if not waiting:
-                    return
-                start, future = waiting.popleft()
-                rows = slice(start, min(start + size, n_cells))
-                yield rows, future.result()
-                bar.update(rows.stop - rows.start)
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
 def _total(block: Block, n_genes: int) -> NDArray[np.int64]:
     total: NDArray[np.int64] = quality(block.indptr, block.indices, block.data, np.zeros(n_genes, dtype=bool))[0]
     return total
 
 
-def sum_moments(counts: Counts, *, threads: int, size: int = _BLOCK) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def sum_moments(counts: Counts, *, threads: int, size: int = BLOCK) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Sum the moments of every gene (see `kernels.moments`) and the counts of every cell.
 
     Returns
@@ -107,7 +66,7 @@ def estimate_leverage(
     *,
     seed: int,
     threads: int,
-    size: int = _BLOCK,
+    size: int = BLOCK,
 ) -> NDArray[np.float64]:
     """Estimate every cell's leverage in log1p(counts per 10,000) of some genes, in two passes.
 

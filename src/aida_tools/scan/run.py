@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from aida_tools.cohort.source import SOURCE, counts_file
 from aida_tools.config import load_cohort
@@ -28,9 +24,9 @@ from aida_tools.files import staged
 from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
-from aida_tools.scan.chunks import Scratch
 from aida_tools.scan.expected import Expected, open_expected
 from aida_tools.scan.model import RECORD, find_model
+from aida_tools.scan.passes import each_block
 from aida_tools.scan.pseudobulk import Pseudobulk, Samples
 from aida_tools.scan.scorers import Contrast, Model, Scored, Scorer, load_models, make_scorer
 from aida_tools.scan.stores import open_counts
@@ -221,33 +217,12 @@ def scan_blocks(counts: Counts, plan: Plan, start: int, stop: int, *, size: int,
     size, threads
         Cells a block and threads at work: purely settings of memory and speed, results do not depend on them.
     """
-    local = threading.local()
 
-    def work(first: int) -> pa.Table:
-        last = min(first + size, stop)
-        if not hasattr(local, "scratch"):
-            local.scratch = Scratch()
-        return plan.scan(counts.read(first, last, local.scratch), counts.cell_ids(first, last))
+    def work(block: Block) -> pa.Table:
+        return plan.scan(block, counts.cell_ids(block.start, block.start + len(block)))
 
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[pa.Table]] = deque()
-        try:
-            for first in range(start, stop, size):
-                waiting.append(pool.submit(work, first))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _ticking(tables: Iterable[pa.Table], bar: Any) -> Iterator[pa.Table]:
-    """Pass the tables on, moving the progress bar."""
-    for table in tables:
-        yield table
-        bar.update(len(table))
+    done = each_block(counts, work, "scan", start=start, stop=stop, size=size, threads=threads)
+    return (table for _, table in done)
 
 
 def write_scan(tables: Iterable[pa.Table], path: Path) -> int:
@@ -393,8 +368,7 @@ def scan(
             plan = make_plan(counts, gate, gate_path, loaded, samples, sums, soft, thinning)
             details["genes_shared"] = {model.name: model.n_shared for model in plan.models}
             tables = scan_blocks(counts, plan, start, stop, size=block, threads=threads or os.cpu_count() or 1)
-            with tqdm(total=stop - start, unit=" cells", desc="scan", delay=2, disable=None) as bar:
-                write_scan(_ticking(tables, bar), staging / SCAN)
+            write_scan(tables, staging / SCAN)
             for summed in sums:
                 summed.write(staging / f"pseudobulk.{summed.name}.h5ad", counts.genes)
             for counted in soft:
