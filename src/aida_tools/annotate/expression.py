@@ -13,6 +13,7 @@ from tqdm import tqdm
 from aida_tools.annotate import learn
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
+from aida_tools.scan.passes import cell_totals
 
 #: Library size that cells are scaled to before log1p.
 TARGET = 1e4
@@ -28,13 +29,6 @@ def _blocks(counts: Counts, rows: NDArray[np.intp], step: str) -> Iterator[tuple
             if last > first:
                 yield counts.read(start, stop), np.arange(first, last)
             bar.update(stop - start)
-
-
-def _total(block: Block, n_genes: int) -> NDArray[np.int64]:
-    total: NDArray[np.int64] = kernels.quality(block.indptr, block.indices, block.data, np.zeros(n_genes, dtype=bool))[
-        0
-    ]
-    return total
 
 
 def gather_expression(counts: Counts, rows: NDArray[np.intp], genes: NDArray[np.intp]) -> sp.csr_matrix:
@@ -55,7 +49,7 @@ def gather_expression(counts: Counts, rows: NDArray[np.intp], genes: NDArray[np.
     """
     data, indices, sizes = [], [], [np.zeros(1, dtype=np.int64)]
     for block, places in _blocks(counts, rows, "read expression"):
-        total = np.maximum(_total(block, counts.shape[1]), 1)
+        total = np.maximum(cell_totals(block, counts.shape[1]), 1)
         matrix = sp.csr_matrix((block.data, block.indices, block.indptr), shape=(len(block), counts.shape[1]))
         local = rows[places] - block.start
         part = matrix[local][:, genes]
@@ -89,7 +83,7 @@ def choose_genes(
     """
     sums, squares = np.zeros((2, len(labels), n_classes, counts.shape[1]))
     for block, places in _blocks(counts, rows, "choose genes"):
-        total = _total(block, counts.shape[1])
+        total = cell_totals(block, counts.shape[1])
         for k, mine in enumerate(labels):
             label = np.full(len(block), -1)
             label[rows[places] - block.start] = mine[places]

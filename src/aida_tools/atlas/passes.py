@@ -15,8 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from aida_tools.atlas import kernels, sketch
 from aida_tools.errors import AidaError
 from aida_tools.scan.blocks import Block, Counts
-from aida_tools.scan.kernels import quality
-from aida_tools.scan.passes import BLOCK, each_block
+from aida_tools.scan.passes import BLOCK, cell_totals, each_block
 
 
 @contextmanager
@@ -33,11 +32,6 @@ def limited(threads: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-def _total(block: Block, n_genes: int) -> NDArray[np.int64]:
-    total: NDArray[np.int64] = quality(block.indptr, block.indices, block.data, np.zeros(n_genes, dtype=bool))[0]
-    return total
-
-
 def sum_moments(counts: Counts, *, threads: int, size: int = BLOCK) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Sum the moments of every gene (see `kernels.moments`) and the counts of every cell.
 
@@ -49,7 +43,7 @@ def sum_moments(counts: Counts, *, threads: int, size: int = BLOCK) -> tuple[NDA
     moments, totals = np.zeros((3, n_genes)), np.empty(n_cells, dtype=np.int64)
 
     def work(block: Block) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        total = _total(block, n_genes)
+        total = cell_totals(block, n_genes)
         return total, kernels.moments(block.indptr, block.indices, block.data, total, n_genes)
 
     for rows, (total, part) in each_block(counts, work, "choose genes", threads=threads, size=size):

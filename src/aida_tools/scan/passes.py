@@ -7,8 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
 from aida_tools.scan.chunks import Scratch
 
@@ -68,3 +71,10 @@ def each_block[T](
         finally:
             for _, future in waiting:
                 future.cancel()
+
+
+def cell_totals(block: Block, n_genes: int) -> NDArray[np.int64]:
+    """Return the total count of each cell of a block, shape (n_cells,)."""
+    nothing = np.zeros(n_genes, dtype=bool)
+    found: NDArray[np.int64] = kernels.quality(block.indptr, block.indices, block.data, nothing)[0]
+    return found
