@@ -170,3 +170,8 @@ def staged(
         raise
     shutil.rmtree(staging, ignore_errors=True)
     _published.append(out)
+
+
+def file_of(path: Path, name: str) -> Path:
+    """Return a file that was named by itself or by its folder."""
+    return path / name if path.is_dir() else path

@@ -6,12 +6,23 @@ from pathlib import Path
 
 from aida_tools.config import CellxgeneSource, CohortConfig, RunConfig
 from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.tables import SOFT, THINNED
+from aida_tools.tables import (
+    ACTINN,
+    AUTHOR,
+    BLOOD,
+    BLOOD_SENSITIVE,
+    CONSENSUS,
+    GATE,
+    PROTEIN,
+    SOFT,
+    STCAT,
+    THINNED,
+    fold_names,
+)
 
-AUTHOR, GATE, PROTEIN, CONSENSUS = "author", "gate", "protein", "consensus"
 #: Models that `aida-tools model add` brings, and the annotators that are made of both of them.
-PUBLISHED = ("actinn", "stcat")
-BLOOD = ("blood", "blood-sensitive")
+PUBLISHED = (ACTINN, STCAT)
+OF_BOTH = (BLOOD, BLOOD_SENSITIVE)
 #: Scans: of the counts as they are, and thinned.
 SCAN, SCAN_THINNED = "scan", "scan-thinned"
 
@@ -51,12 +62,11 @@ def members(run: RunConfig) -> list[str]:
 def models_of(run: RunConfig, name: str) -> list[str]:
     """Return the models an annotator is made of; folds are models of their own."""
     name = base(name)
-    if name in BLOOD:
+    if name in OF_BOTH:
         return list(PUBLISHED)
     if name in (AUTHOR, GATE, PROTEIN, CONSENSUS):
         return []
-    folds = run.train[name].folds if name in run.train else 1
-    return [name] if folds == 1 else [f"{name}.{fold}" for fold in range(1, folds + 1)]
+    return fold_names(name, run.train[name].folds if name in run.train else 1)
 
 
 def models_of_scan(run: RunConfig, scan: str) -> list[str]:
@@ -111,7 +121,7 @@ def _default_annotator(run: RunConfig, cohorts: dict[str, CohortConfig]) -> str:
     if all(cohort.labels.column is not None or cohort.labels.ids is not None for cohort in cohorts.values()):
         return AUTHOR
     installed = all((Path(run.model_folder) / name).is_dir() for name in PUBLISHED)
-    return BLOOD[0] if installed else GATE
+    return BLOOD if installed else GATE
 
 
 def _check_annotators(run: RunConfig, cohorts: dict[str, str], source: Path | str) -> None:
@@ -128,7 +138,7 @@ def _check_annotators(run: RunConfig, cohorts: dict[str, str], source: Path | st
             )
             raise AidaError(msg)
     for name in run.annotators:
-        known_to_exist = (AUTHOR, GATE, PROTEIN, CONSENSUS, *BLOOD, *PUBLISHED, *run.train)
+        known_to_exist = (AUTHOR, GATE, PROTEIN, CONSENSUS, *OF_BOTH, *PUBLISHED, *run.train)
         if base(name) not in known_to_exist and not (Path(run.model_folder) / base(name)).is_dir():
             msg = (
                 f"{source}: key 'annotators', value '{name}': there is no model '{base(name)}' in {run.model_folder}. "

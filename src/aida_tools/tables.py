@@ -18,6 +18,13 @@ from aida_tools.errors import AidaError, did_you_mean
 
 #: Variants of an annotator NAME: `NAME-thinned` is it on counts thinned to one depth, `NAME:soft` its expected counts.
 THINNED, SOFT = "-thinned", ":soft"
+#: Annotators that are always there; the published models that can be brought, and the annotators made of both of them.
+AUTHOR, GATE, PROTEIN, CONSENSUS = "author", "gate", "protein", "consensus"
+ACTINN, STCAT = "actinn", "stcat"
+BLOOD, BLOOD_SENSITIVE = "blood", "blood-sensitive"
+#: File of the cells in the folder of `aida-tools cells`.
+CELLS = "cells.parquet"
+
 SEXES = ("female", "male", "unknown")
 STATUSES = ("within-site", "between-site", "not-estimable", "too-few", "not-converged")
 #: Statuses that allow an empty estimate; their `note` then says why.
@@ -178,6 +185,11 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
 def _parse_bool(column: pd.Series) -> pd.Series:
     known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
     return column.map(lambda v: known.get(str(v).strip().casefold(), v))
+
+
+def fold_names(name: str, folds: int) -> list[str]:
+    """Return the names of the models of all folds: `NAME.1`, `NAME.2` ...; of one alone, just its name."""
+    return [name] if folds == 1 else [f"{name}.{k}" for k in range(1, folds + 1)]
 
 
 def read_samples(path: Path) -> pd.DataFrame:

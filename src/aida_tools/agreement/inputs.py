@@ -18,8 +18,9 @@ from aida_tools.annotate.card import CARD, read_card
 from aida_tools.annotate.combine import UNRESOLVED
 from aida_tools.annotate.run import EXPECTED, LABELS, SETS
 from aida_tools.errors import AidaError
+from aida_tools.files import file_of
 from aida_tools.scan.run import SCAN
-from aida_tools.tables import check, read_cells, read_denominators, read_tsv
+from aida_tools.tables import CELLS, check, read_cells, read_denominators, read_tsv
 
 ALL = "all"
 
@@ -205,7 +206,7 @@ def read_where(cells_path: Path, scan_path: Path | None) -> tuple[NDArray[Any], 
     AidaError
         If a file is missing, has no cell, or the scan is of other cells.
     """
-    cells_path = cells_path / "cells.parquet" if cells_path.is_dir() else cells_path
+    cells_path = file_of(cells_path, CELLS)
     table = read_cells(cells_path, columns=["cell_id", "sample_id", "donor_id", "site", "batch"])
     if table.empty:
         msg = f"{cells_path}: there is no cell in this cohort. Check the filters of the cohort file."
@@ -213,7 +214,7 @@ def read_where(cells_path: Path, scan_path: Path | None) -> tuple[NDArray[Any], 
     ids = table["cell_id"].to_numpy()
     if scan_path is None:
         return ids, sort_cells(table, None), [cells_path]
-    scan_path = scan_path / SCAN if scan_path.is_dir() else scan_path
+    scan_path = file_of(scan_path, SCAN)
     scan = read_cells(scan_path, columns=["cell_id", "total"])
     _check_ids(scan_path, scan, cells_path, ids, "scan")
     return ids, sort_cells(table, scan["total"].to_numpy()), [cells_path, scan_path]

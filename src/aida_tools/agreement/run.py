@@ -62,10 +62,10 @@ import pandas as pd
 from aida_tools.agreement import measures, scored, thinned
 from aida_tools.agreement.inputs import ALL, Annotator, read_annotator, read_where
 from aida_tools.annotate.combine import UNRESOLVED
-from aida_tools.annotate.run import AUTHOR, SETS
+from aida_tools.annotate.run import SETS
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged
-from aida_tools.tables import THINNED, write_tsv
+from aida_tools.tables import AUTHOR, THINNED, write_tsv
 
 UNLABELLED = "unlabelled"
 

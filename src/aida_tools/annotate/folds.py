@@ -16,11 +16,6 @@ from aida_tools.tables import read_tsv
 DONORS, DONOR, ROLE = "donors.tsv", "donor_id", "role"
 
 
-def fold_names(name: str, folds: int) -> list[str]:
-    """Return the names of the models of all folds: `NAME.1`, `NAME.2` ...; of one alone, just its name."""
-    return [name] if folds == 1 else [f"{name}.{k}" for k in range(1, folds + 1)]
-
-
 def find_folds(name: str, known: Sequence[str]) -> list[str]:
     """Find the folds of an annotator among the models of a scan, in order."""
     numbers = sorted(int(rest) for k in known if (rest := k.removeprefix(f"{name}.")) != k and rest.isdecimal())

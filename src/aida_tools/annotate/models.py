@@ -12,8 +12,9 @@ from aida_tools.errors import AidaError
 from aida_tools.files import sha256, staged
 from aida_tools.scan.model import ARRAYS, LABEL_MAP, LinearModel, find_model, save_model
 from aida_tools.scan.scorers import load_any
+from aida_tools.tables import AUTHOR, BLOOD, BLOOD_SENSITIVE, CONSENSUS, GATE, PROTEIN
 
-RESERVED = ("author", "gate", "blood", "blood-sensitive", "consensus", "protein")
+RESERVED = (AUTHOR, GATE, BLOOD, BLOOD_SENSITIVE, CONSENSUS, PROTEIN)
 
 
 def check_name(name: str) -> None:

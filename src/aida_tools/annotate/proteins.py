@@ -24,7 +24,7 @@ from aida_tools.scan import kernels
 from aida_tools.scan.stores import open_counts
 from aida_tools.tables import read_cells
 
-PROTEIN, GATES = "protein", "protein_gates.tsv"
+GATES = "protein_gates.tsv"
 _BLOCK = 4096
 
 

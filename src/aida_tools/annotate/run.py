@@ -11,14 +11,14 @@ import pandas as pd
 from aida_tools.annotate import combine
 from aida_tools.annotate.annotation import COLUMNS, SCORES, Annotation
 from aida_tools.annotate.card import CARD, Card, read_card
-from aida_tools.annotate.proteins import PROTEIN, from_proteins
-from aida_tools.annotate.scanned import AUTHOR, Scan, find_label_map, from_scan
+from aida_tools.annotate.proteins import from_proteins
+from aida_tools.annotate.scanned import Scan, find_label_map, from_scan
 from aida_tools.cohort.labels import resolve_labels
 from aida_tools.cohort.source import SOURCE
 from aida_tools.config import load_cohort
 from aida_tools.errors import AidaError
-from aida_tools.files import staged
-from aida_tools.tables import read_cells, read_denominators, write_parquet, write_tsv
+from aida_tools.files import file_of, staged
+from aida_tools.tables import AUTHOR, CELLS, PROTEIN, read_cells, read_denominators, write_parquet, write_tsv
 
 LABELS, SETS, EXPECTED = "labels.parquet", "sets.tsv", "expected.tsv"
 
@@ -89,7 +89,7 @@ def annotate(
     AidaError
         If an input is missing or wrong.
     """
-    cells_path = cells_path / "cells.parquet" if cells_path.is_dir() else cells_path
+    cells_path = file_of(cells_path, CELLS)
     inputs = [cohort_path, cells_path]
     if annotator == AUTHOR:
         found = from_author(cells_path, cohort_path)

@@ -17,15 +17,14 @@ from aida_tools.annotate.folds import DONORS, assign_donors, check_scanned_with,
 from aida_tools.annotate.labels import map_labels, read_label_map
 from aida_tools.defaults import default_file
 from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.files import file_of
 from aida_tools.scan.model import LABEL_MAP, find_model
-from aida_tools.scan.run import GATE, SCAN
+from aida_tools.scan.run import SCAN
 from aida_tools.scan.scorers import load_any
-from aida_tools.tables import read_cells
+from aida_tools.scan.thin import THINNING
+from aida_tools.tables import ACTINN, AUTHOR, BLOOD, BLOOD_SENSITIVE, GATE, STCAT, read_cells
 
-AUTHOR, BLOOD, BLOOD_SENSITIVE = "author", "blood", "blood-sensitive"
-ACTINN, STCAT = "actinn", "stcat"
 CD8_GENES = ("CD8A", "CD8B")
-THINNING = "thinning.tsv"
 _FIELDS = ("label", "probability", "margin", TREG_MARGIN)
 
 
@@ -56,7 +55,7 @@ class Scan:
         AidaError
             If it is not there.
         """
-        path = path / SCAN if path.is_dir() else path
+        path = file_of(path, SCAN)
         if not path.exists():
             msg = f"{path}: there is no such file. Run `aida-tools scan` first."
             raise AidaError(msg)

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from aida_tools.annotate import learn
 from aida_tools.annotate.expression import TARGET, choose_genes, gather_expression
-from aida_tools.annotate.folds import DONORS, ROLE, fold_names
+from aida_tools.annotate.folds import DONORS, ROLE
 from aida_tools.annotate.labels import COLUMNS
 from aida_tools.annotate.models import check_name
 from aida_tools.annotate.run import LABELS, SETS
 from aida_tools.cohort.source import SOURCE, counts_file
 from aida_tools.config import load_cohort
 from aida_tools.errors import AidaError
-from aida_tools.files import staged
+from aida_tools.files import file_of, staged
 from aida_tools.scan.model import LABEL_MAP, LinearModel, probabilities, save_model
 from aida_tools.scan.stores import open_counts
-from aida_tools.tables import read_cells, read_denominators, write_tsv
+from aida_tools.tables import CELLS, fold_names, read_cells, read_denominators, write_tsv
 
 _CLIP = 10.0
 #: Cells scored at a time.
@@ -265,7 +265,7 @@ def train_model(
 
     check_name(name)
     cohort = load_cohort(cohort_path)
-    cells_path = cells_path / "cells.parquet" if cells_path.is_dir() else cells_path
+    cells_path = file_of(cells_path, CELLS)
     cells, label_map = read_labelled(cells_path, labels_path, label)
     rng = np.random.default_rng(seed)
     roles = cells.split(folds, rng, cells_path)

@@ -20,10 +20,10 @@ from aida_tools.atlas.h5ad import SCHEMA, WARNING, carried_columns, make_obs, or
 from aida_tools.cohort.source import SOURCE, counts_file
 from aida_tools.config import CohortConfig, load_cohort
 from aida_tools.errors import AidaError
-from aida_tools.files import staged
+from aida_tools.files import file_of, staged
 from aida_tools.scan.blocks import Counts, Genes
 from aida_tools.scan.stores import open_counts
-from aida_tools.tables import read_cells, write_tsv
+from aida_tools.tables import CELLS, read_cells, write_tsv
 
 ATLAS, SKETCH, ABOUT = "atlas.h5ad", "sketch.tsv", "sketch_about.tsv"
 #: Genes whose expression is drawn, as far as a cohort has them.
@@ -186,7 +186,7 @@ def atlas(
     threads = threads or os.cpu_count() or 1
     cohort = load_cohort(cohort_path)
     source = counts_file(fetched)
-    cells_path = cells_path / "cells.parquet" if cells_path.is_dir() else cells_path
+    cells_path = file_of(cells_path, CELLS)
     cell_ids = read_cells(cells_path, columns=["cell_id"])["cell_id"]
     labels = _read_labels(label_folders, cell_ids, cells_path)
     kind = next(iter(labels.values())).cat.codes.to_numpy()

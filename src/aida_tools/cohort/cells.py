@@ -17,7 +17,7 @@ from aida_tools.cohort.source import SOURCE, read_source
 from aida_tools.config import CohortConfig, Column, load_cohort, load_populations
 from aida_tools.errors import AidaError, did_you_mean
 from aida_tools.files import staged
-from aida_tools.tables import CELL_COLUMNS, SEXES, write_parquet
+from aida_tools.tables import CELL_COLUMNS, CELLS, SEXES, write_parquet
 
 _SEX = {"f": "female", "m": "male", "PATO:0000383": "female", "PATO:0000384": "male", "": "unknown", "na": "unknown"}
 _SEX |= {sex: sex for sex in SEXES}
@@ -55,7 +55,7 @@ def make_cells(cohort_path: Path, fetched: Path, populations_path: Path, out: Pa
     config = cohort.model_dump(mode="json")
     inputs = [cohort_path, populations_path, fetched / SOURCE]
     with staged(out, step="cells", inputs=inputs, config=config, details=details | {"warnings": warnings}) as staging:
-        write_parquet(cells, staging / "cells.parquet")
+        write_parquet(cells, staging / CELLS)
 
 
 def needed_columns(cohort: CohortConfig) -> dict[str, str]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aida_tools.cohort.source import SOURCE, counts_file
 from aida_tools.config import load_cohort
 from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.files import staged
+from aida_tools.files import file_of, staged
 from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
@@ -31,10 +31,9 @@ from aida_tools.scan.pseudobulk import Pseudobulk, Samples
 from aida_tools.scan.scorers import Contrast, Model, Scored, Scorer, load_models, make_scorer
 from aida_tools.scan.stores import open_counts
 from aida_tools.scan.thin import THINNING, Thinning, read_thinning
-from aida_tools.tables import write_tsv
+from aida_tools.tables import AUTHOR, CELLS, GATE, write_tsv
 
 SCAN = "scan.parquet"
-AUTHOR, GATE = "author", "gate"
 #: Rows of a Parquet row group; fixed, so that the file does not depend on how the scan was cut up.
 _ROW_GROUP = 65_536
 #: Without these genes the gate says nothing of use.
@@ -339,7 +338,7 @@ def scan(
     inputs = [cohort_path, fetched / SOURCE, gate_path, *(find_model(name, model_folder) / RECORD for name in models)]
     samples = None
     if samples_path is not None:
-        samples_path = samples_path / "cells.parquet" if samples_path.is_dir() else samples_path
+        samples_path = file_of(samples_path, CELLS)
         samples = Samples(samples_path)
         inputs.append(samples_path)
     thinning = None
@@ -347,7 +346,7 @@ def scan(
         if samples_path is None:
             msg = f"--thin wants each cell's {thin_by}: name the table of cells, --samples results/.../cells.parquet."
             raise AidaError(msg)
-        thin = thin / SCAN if thin.is_dir() else thin
+        thin = file_of(thin, SCAN)
         thinning = read_thinning(thin, samples_path, thin_by, seed)
         inputs.append(thin)
     with open_counts(source.path, source.format, cohort.counts_layer) as counts:

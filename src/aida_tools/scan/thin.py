@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aida_tools.errors import AidaError
+from aida_tools.files import file_of
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block
 from aida_tools.tables import read_cells
@@ -123,7 +124,7 @@ def read_thinning(scan_path: Path, cells_path: Path, by: str, seed: int) -> Thin
         If the scan is of other cells, of a part of them, or thinned itself; if the column is absent, holds numbers, is
         empty for a cell, or has no level of at least `MIN_CELLS` cells with counts.
     """
-    scan_path = scan_path / "scan.parquet" if scan_path.is_dir() else scan_path
+    scan_path = file_of(scan_path, "scan.parquet")
     _refuse_thinned(scan_path)
     scan = read_cells(scan_path, columns=["cell_id", "total"])
     cells = read_cells(cells_path, columns=["cell_id"])
