@@ -221,7 +221,7 @@ def read_where(cells_path: Path, scan_path: Path | None) -> tuple[NDArray[Any], 
 
 
 def _check_ids(path: Path, table: pd.DataFrame, cells_path: Path, ids: NDArray[Any], command: str) -> None:
-    if len(table) != len(ids) or not (table["cell_id"].to_numpy() == ids).all():
+    if not np.array_equal(table["cell_id"].to_numpy(), ids):
         msg = (
             f"{path}: its {len(table)} cells are not the {len(ids)} cells of {cells_path}, in the same order. "
             f"Run `aida-tools {command}` again on the same fetch."

@@ -175,7 +175,7 @@ def from_proteins(cells_path: Path, cohort_path: Path, fetched_folder: Path, lab
     cells = read_cells(cells_path, columns=["cell_id", "batch"])
     fetched = counts_file(fetched_folder)
     ids = read_obs(fetched.path, fetched.format, columns={})["_index"]
-    if len(ids) != len(cells) or not (ids.to_numpy(object) == cells["cell_id"].to_numpy(object)).all():
+    if not np.array_equal(ids.to_numpy(object), cells["cell_id"].to_numpy(object)):
         msg = f"{fetched.path}: its {len(ids)} cells are not the {len(cells)} cells of {cells_path}, in the same order."
         raise AidaError(msg)
     counts = read_proteins(fetched, cohort.proteins, cohort.counts_layer)

@@ -149,7 +149,7 @@ def consensus(label_folders: Sequence[Path], out: Path) -> None:
     tables = [read_cells(folder / LABELS, columns=["cell_id", "cell_type"]) for folder in label_folders]
     ids = tables[0]["cell_id"].to_numpy()
     for folder, table in zip(label_folders, tables, strict=True):
-        if len(table) != len(ids) or not (table["cell_id"].to_numpy() == ids).all():
+        if not np.array_equal(table["cell_id"].to_numpy(), ids):
             msg = f"{folder / LABELS}: its cells are not those of {label_folders[0] / LABELS}. Annotate the same cells."
             raise AidaError(msg)
     members: dict[str, set[str]] = {}

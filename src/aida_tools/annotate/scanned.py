@@ -87,7 +87,7 @@ class Scan:
         cells = read_cells(self.cells_path, columns=["cell_id"])
         there = [f for f in _FIELDS if f"{annotator}:{f}" in self.columns]
         scan = read_cells(self.path, columns=["cell_id", *[f"{annotator}:{f}" for f in there]])
-        if len(scan) != len(cells) or not (scan["cell_id"].to_numpy() == cells["cell_id"].to_numpy()).all():
+        if not np.array_equal(scan["cell_id"].to_numpy(), cells["cell_id"].to_numpy()):
             msg = (
                 f"{self.path}: its {len(scan)} cells are not the {len(cells)} cells of {self.cells_path}, in the same "
                 "order. Make both from the same fetch."

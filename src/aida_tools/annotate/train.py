@@ -197,7 +197,7 @@ def read_labelled(cells_path: Path, labels_path: Path, label: str) -> tuple[Labe
     """
     cells = read_cells(cells_path, columns=["cell_id", "donor_id", "site", "is_control", "cell_type_id"])
     labels = read_cells(labels_path / LABELS, columns=["cell_id", "cell_type", "label"])
-    if len(labels) != len(cells) or not (labels["cell_id"].to_numpy() == cells["cell_id"].to_numpy()).all():
+    if not np.array_equal(labels["cell_id"].to_numpy(), cells["cell_id"].to_numpy()):
         msg = f"{labels_path / LABELS}: its cells are not those of {cells_path}. Run `aida-tools annotate` again."
         raise AidaError(msg)
     codes, classes = pd.factorize(labels[label], sort=True)
