@@ -10,10 +10,15 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-import aida_tools
-from aida_tools import config as settings
 from aida_tools import runs
-from aida_tools.errors import AidaError
+from aida_tools.annotate.asked import SCAN, SCAN_THINNED, scan_of
+from aida_tools.annotate.registry import PUBLISHED, base
+from aida_tools.core.cohort_file import load_cohort
+from aida_tools.core.errors import AidaError
+from aida_tools.core.names import CONSENSUS
+from aida_tools.core.options import arguments
+from aida_tools.core.steps import STEPS
+from aida_tools.rooms import code
 
 # Strict shell, and the command line of the environment that runs Snakemake, also when that is not activated.
 shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
@@ -26,9 +31,10 @@ if not workflow.overwrite_configfiles:
 
 try:
     RUN_FILE = workflow.configfiles[0] if workflow.configfiles else "--config"
-    RUN = settings.parse(dict(config), settings.RunConfig, RUN_FILE)
-    _cohorts = {path: settings.load_cohort(Path(path)) for path in RUN.cohorts}
+    RUN = runs.parse_run(dict(config), RUN_FILE)
+    _cohorts = {path: load_cohort(Path(path)) for path in RUN.cohorts}
     RUN = runs.settle(RUN, _cohorts, RUN_FILE)
+    ASKED = runs.asked(RUN)
 except AidaError as error:
     raise WorkflowError(str(error)) from None
 
@@ -42,8 +48,8 @@ COHORT_FILES = {cohort.name: path for path, cohort in _cohorts.items()}
 
 wildcard_constraints:
     cohort="|".join(COHORT_FILES),
-    annotator="|".join(map(re.escape, runs.label_folders(RUN))),
-    scan=f"{runs.SCAN}|{runs.SCAN_THINNED}",
+    annotator="|".join(map(re.escape, ASKED.label_folders)),
+    scan=f"{SCAN}|{SCAN_THINNED}",
 
 
 include: "workflow/rules/common.smk"
@@ -52,8 +58,7 @@ include: "workflow/rules/annotate.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/agreement.smk"
 include: "workflow/rules/atlas.smk"
-include: "workflow/rules/robustness.smk"
-include: "workflow/rules/claims.smk"
+include: "workflow/rules/later.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/notebooks.smk"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aida_tools.errors import AidaError
-from aida_tools.files import mark_start, published, staged
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import mark_start, published, staged
 
 
 def test_results_are_published_with_provenance(tmp_path: Path) -> None:

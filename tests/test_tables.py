@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from aida_tools import tables
-from aida_tools.errors import AidaError
+from aida_tools.compare.tables import ESTIMATES, read_estimates
+from aida_tools.core import schema, tables
+from aida_tools.core.errors import AidaError
 
 SAMPLES = "sample_id\tdonor_id\tpopulation\tsite\tbatch\tsex\tage\tis_control\tn_cells\tbmi\n" + "".join(
     f"s{i}\td{i}\tKorean\tKR\tb1\t{sex}\t{age}\tFalse\t100\t{bmi}\n"
@@ -31,7 +32,7 @@ def test_samples_are_read_with_their_types(tmp_path: Path) -> None:
     assert pd.isna(table["age"].iloc[2])
     assert table["is_control"].dtype == bool
     assert table["bmi"].dtype == float
-    assert list(table.columns) == [*tables.SAMPLE_COLUMNS, "bmi"]
+    assert list(table.columns) == [*tables.SAMPLES.names, "bmi"]
 
 
 def test_a_minimal_sample_table_is_enough(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_minimal_sample_table_is_enough(tmp_path: Path) -> None:
     [
         ("population", "poplation", "column 'population' is missing. Did you mean 'poplation'?"),
         ("41.5", "old", "column 'age', row 2: value 'old' must be a number"),
-        ("41.5", "415", "column 'age', row 2: value '415.0' must be an age in years"),
+        ("41.5", "415", "column 'age', row 2: value '415.0' must be a number from 0 to 120 (years)"),
         ("female", "woman", "column 'sex', row 1: value 'woman' must be one of female, male, unknown"),
         ("s1\t", "s0\t", "column 'sample_id', row 1: value 's0' must be unique"),
         ("d1\tKorean\tKR\tb1\tM\t41.5\tFalse", "d1\tKorean\tKR\tb1\tM\t41.5\tmaybe", "row 2: value 'maybe'"),
@@ -74,7 +75,7 @@ def test_counts_without_annotator_are_given(tmp_path: Path) -> None:
         (
             "s1\tauthor\tB\t100",
             "s1\tauthor\tB\t-1",
-            "column 'n_cells', row 4: value '-1.0' must be a count of 0 or more",
+            "column 'n_cells', row 4: value '-1.0' must be a number of 0 or more (cells)",
         ),
         ("s1\tauthor\tB\t100", "s1\tauthor\tB\t9.5", "row 4: value '9.5' must be a whole number"),
         ("s1\tauthor\tB\t100", "s1\tauthor\tB\t", "row 4: value 'nan' must be a value (it is empty)"),
@@ -112,7 +113,7 @@ def test_disagreeing_tables_are_named(tmp_path: Path, counts: str, samples: str,
 
 
 def test_an_empty_estimate_needs_a_reason(tmp_path: Path) -> None:
-    row = dict.fromkeys(tables.ESTIMATE_COLUMNS, "")
+    row = dict.fromkeys(ESTIMATES.names, "")
     row |= dict.fromkeys(("cohort", "annotator", "cell_type", "denominator", "model", "contrast"), "x")
     for status, note, fine in (
         ("too-few", "one sample", True),
@@ -120,19 +121,19 @@ def test_an_empty_estimate_needs_a_reason(tmp_path: Path) -> None:
         ("within-site", "why", False),
     ):
         path = tmp_path / "estimates.tsv"
-        tables.write_tsv(pd.DataFrame([row | {"status": status, "note": note}]), path)
+        schema.write_tsv(pd.DataFrame([row | {"status": status, "note": note}]), path)
         if fine:
-            assert len(tables.read_estimates(path)) == 1
+            assert len(read_estimates(path)) == 1
         else:
             with pytest.raises(AidaError, match="column 'estimate', row 1: empty"):
-                tables.read_estimates(path)
+                read_estimates(path)
 
 
 def test_absent_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(AidaError, match=r"absent\.tsv: there is no such file"):
-        tables.read_tsv(tmp_path / "absent.tsv")
+        schema.read_tsv(tmp_path / "absent.tsv")
     with pytest.raises(AidaError, match="not a readable tab-separated table"):
-        tables.read_tsv(write(tmp_path / "empty.tsv", ""))
+        schema.read_tsv(write(tmp_path / "empty.tsv", ""))
     with pytest.raises(AidaError, match="not a Parquet file"):
         tables.read_cells(write(tmp_path / "cells.parquet", "text"))
     with pytest.raises(AidaError, match="there is no such file"):

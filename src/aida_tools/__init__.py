@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 
 #: The public interface: name -> module it lives in. A name without one is a module itself.
 _PUBLIC = {
-    "AidaError": "errors",
-    "load_cohort": "config",
-    "load_populations": "config",
+    "AidaError": "core.errors",
+    "load_cohort": "core.cohort_file",
+    "load_populations": "core.populations",
     "cells_table": "api",
     "author_labels": "api",
     "gate_cells": "api",
@@ -21,13 +21,13 @@ _PUBLIC = {
     "split_wide": "compose.wide",
     "compare_populations": "api",
     "detectable": "power.detect",
-    "read_cells": "tables",
-    "read_samples": "tables",
-    "read_counts": "tables",
-    "read_denominators": "tables",
-    "read_estimates": "tables",
-    "load_results": "compare.results",
-    "Results": "compare.results",
+    "read_cells": "core.tables",
+    "read_samples": "core.tables",
+    "read_counts": "core.tables",
+    "read_denominators": "core.tables",
+    "read_estimates": "compare.tables",
+    "load_results": "results.results",
+    "Results": "results.results",
     "figures": "",
 }
 __all__ = ["__version__", *_PUBLIC]

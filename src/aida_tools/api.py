@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.core.errors import AidaError, did_you_mean
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from aida_tools.compare.results import Results
-    from aida_tools.config import CohortConfig
+    from aida_tools.core.cohort_file import CohortConfig
+    from aida_tools.results.results import Results
 
 _SOURCE = "obs"
 
@@ -54,8 +54,7 @@ def cells_table(data: AnnData | pd.DataFrame, cohort: CohortConfig, *, populatio
     for column, key in needed_columns(cohort).items():
         if column not in obs:
             hint = did_you_mean(column, obs.columns)
-            msg = f"{_SOURCE}: column '{column}' (key '{key}' of the cohort) is missing. {hint}"
-            raise AidaError(msg)
+            raise AidaError(f"{_SOURCE}: column '{column}' (key '{key}' of the cohort) is missing. {hint}")
     cells, messages = canonical_cells(obs, cohort, populations, _SOURCE)
     for message in messages:
         warnings.warn(message, UserWarning, stacklevel=2)
@@ -122,15 +121,17 @@ def gate_cells(adata: AnnData, genes: Path | str, *, layer: str | None = None) -
     matrix = sparse.csr_matrix(adata.X if layer is None else adata.layers[layer])
     if (matrix.data < 0).any() or (matrix.data != np.rint(matrix.data)).any():
         place = "X" if layer is None else f"layer '{layer}'"
-        msg = f"{place} of the AnnData object holds no raw counts (whole numbers, 0 or more). Name the layer that does."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{place} of the AnnData object holds no raw counts (whole numbers, 0 or more). Name the layer that does."
+        )
     csr = matrix.indptr, matrix.indices, matrix.data.astype(np.int32)
     wanted, columns = gate.read_gate(Path(genes)), describe_genes(cast(pd.DataFrame, adata.var))
     slot, absent = columns.slots(wanted.genes)
     lost = [g for name in ("T", "CD8") for g in (wanted.genes[i] for i in wanted.sets[name]) if g in absent]
     if lost:
-        msg = f"var of the AnnData object: no gene {', '.join(lost)}, and there is no gate without. Add gene symbols."
-        raise AidaError(msg)
+        raise AidaError(
+            f"var of the AnnData object: no gene {', '.join(lost)}, and there is no gate without. Add gene symbols."
+        )
     total, _, _ = kernels.quality(*csr, columns.is_mito)
     gated = gate.apply_gate(wanted.without(absent), kernels.gather(*csr, slot, len(wanted.genes)), total)
     label = pd.Categorical.from_codes(gated.label, categories=pd.Index(gate.LABELS))
@@ -166,8 +167,9 @@ def count_cells(
     from aida_tools.compose.run import make_counts, make_samples
 
     if len(labels) != len(cells):
-        msg = f"labels: {len(labels)} of them for {len(cells)} cells. Give one label a cell, in the same order."
-        raise AidaError(msg)
+        raise AidaError(
+            f"labels: {len(labels)} of them for {len(cells)} cells. Give one label a cell, in the same order."
+        )
     labelled = pd.DataFrame({"cell_id": cells["cell_id"].to_numpy(), "cell_type": labels.to_numpy()})
     kept = cells.drop(columns=["author_label", "cell_type_id", "library"])
     return make_counts(cells, labelled, annotator, []), make_samples(kept, "cells")
@@ -190,14 +192,12 @@ def compare_populations(
     samples
         One row a sample; `sample_id` and `population` are enough, `donor_id, site, batch, sex, age` are used if there.
     denominators
-        What shares are of: name -> cell types, or a table `denominator, annotator, cell_type`. The denominator `all`
-        is always there.
+        What shares are of: name -> cell types, or a table `denominator, annotator, cell_type`. The denominator `all`,
+        every cell type, is added unless the option `denominators` names the wanted ones.
     cohort
-        For its name and title, and whether it is synthetic.
+        For its name and title, whether it is synthetic, its covariates, strata and unresolved labels.
     options
-        What to compare and how, the options of `aida-tools compare`: `models`, `formula`, `contrasts`, `one_vs_rest`,
-        `focus`, `batch`, `site`, `min_cells`, `robust`, `seed`, `exclude_populations`, `primary_denominator`,
-        `primary_annotator`.
+        What to compare and how: the options of `aida-tools compare`, by the names that they have in a run file.
 
     Returns
     -------
@@ -226,23 +226,18 @@ def compare_populations(
     """
     from dataclasses import fields
 
-    from aida_tools.compare.results import Results
-    from aida_tools.compare.run import Options, compare_tables
+    from aida_tools.compare.run import compare_tables
+    from aida_tools.compare.step import Options
+    from aida_tools.core.options import make
+    from aida_tools.results.results import Results
 
-    known = [f.name for f in fields(Options)]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        msg = f"compare_populations: unknown option '{unknown[0]}'. {did_you_mean(unknown[0], known)}"
-        raise AidaError(msg)
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    asked = make(Options, options, "compare_populations")
     if isinstance(denominators, dict):
         annotators = counts["annotator"].unique() if "annotator" in counts else ["given"]
         rows = [(name, who, t) for name, types in denominators.items() for who in annotators for t in types]
         denominators = pd.DataFrame(rows, columns=["denominator", "annotator", "cell_type"])
-    tables, record = compare_tables(
-        counts, samples, options=Options(**values), denominators=denominators, cohort=cohort
-    )
+    tables, record = compare_tables(counts, samples, options=asked, denominators=denominators, cohort=cohort)
     record["focus"] = record["focus"] or str(tables["shares"]["cell_type"].iloc[0])
     own = {f.name for f in fields(Results)}
-    extra = {name: table for name, table in tables.items() if name not in own}
-    return Results(**{name: table for name, table in tables.items() if name in own}, options=record, extra=extra)
+    later = {name: table for name, table in tables.items() if name not in own}
+    return Results(**{name: table for name, table in tables.items() if name in own}, options=record, tables=later)

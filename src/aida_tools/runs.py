@@ -1,84 +1,162 @@
-"""What a run asks of each step: who labels the cells, by which models of which scan, and the commands' options."""
+"""A run: what its file may say, who labels the cells, and what it asks of each step."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal, get_args
 
-from aida_tools.config import CellxgeneSource, CohortConfig, RunConfig
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.tables import (
-    ACTINN,
-    AUTHOR,
-    BLOOD,
-    BLOOD_SENSITIVE,
-    CONSENSUS,
-    GATE,
-    PROTEIN,
-    SOFT,
-    STCAT,
-    THINNED,
-    fold_names,
-)
+from pydantic import Field, create_model
 
-#: Models that `aida-tools model add` brings, and the annotators that are made of both of them.
-PUBLISHED = (ACTINN, STCAT)
-OF_BOTH = (BLOOD, BLOOD_SENSITIVE)
-#: Scans: of the counts as they are, and thinned.
-SCAN, SCAN_THINNED = "scan", "scan-thinned"
+from aida_tools import rooms
+from aida_tools.agreement.step import Options as AgreementOptions
+from aida_tools.annotate.asked import Asked, no_counts
+from aida_tools.annotate.registry import base
+from aida_tools.annotate.step import TrainOptions
+from aida_tools.atlas.step import Options as AtlasOptions
+from aida_tools.compare.step import Options as CompareOptions
+from aida_tools.core.cohort_file import CohortConfig
+from aida_tools.core.config import Closed, parse, read_yaml
+from aida_tools.core.errors import AidaError, closest, did_you_mean
+from aida_tools.core.names import FOCUS
+from aida_tools.core.options import OF_THE_MACHINE, SHARED, fields, option, options
+from aida_tools.core.steps import STEPS
 
+rooms.load("step")
 
-def base(name: str) -> str:
-    """Return an annotator's name without what is done to its counts."""
-    return name.removesuffix(SOFT).removesuffix(THINNED)
-
-
-def labellers(run: RunConfig) -> list[str]:
-    """Return the annotators that have a folder of labels, each once, in the order of the run."""
-    return list(dict.fromkeys(name.removesuffix(SOFT) for name in run.annotators))
+_AT_THE_TOP = "It stands at the top of the run file, once for all steps."
+#: Options that no block of the run file holds, and why.
+ELSEWHERE = {
+    **dict.fromkeys(SHARED, _AT_THE_TOP),
+    **dict.fromkeys(OF_THE_MACHINE, "It changes no result, so that it is an option of the command only."),
+    "primary_annotator": "The first of 'annotators' is the primary one.",
+}
 
 
-def label_folders(run: RunConfig) -> list[str]:
-    """Return the annotators whose labels this run makes: those it compares, and those models learn from."""
-    return list(dict.fromkeys([*labellers(run), *(training.annotator for training in run.train.values())]))
+@options
+class Training(TrainOptions):
+    """A classifier trained on a labelled cohort of the run."""
+
+    cohort: str = option(default=..., help="Name of the cohort it learns from.")
+    annotator: str = option(default="author", help="Annotator whose labels it learns.")
 
 
-def reads_counts(name: str) -> bool:
-    """Say whether an annotator needs the counts of the cells."""
-    return base(name) not in (AUTHOR, CONSENSUS)
+class RunConfig(Closed):
+    """One run: which cohorts, who labels the cells, and the options of each step."""
+
+    results: str = Field("results", description="Folder for all results, relative to the working directory.")
+    cohorts: list[str] = Field(min_length=1, description="Cohort files, relative to the working directory.")
+    populations: str = Field(
+        "config/populations.tsv", description="Table of population codes, labels, ids and colours."
+    )
+    seed: int = Field(1, ge=0, description="Seed of the random numbers of every step.")
+    focus: str = Field(FOCUS, description="Cell type in question.")
+    annotators: list[str] = Field(
+        default_factory=list,
+        description="Who says what a cell is, the primary one first: one of the annotators listed below, or a "
+        "classifier of `train` or `classifier_folder`. `NAME-thinned` is NAME on counts thinned to one depth, "
+        "`NAME:soft` the expected counts of a trained classifier. Default: the authors' labels; for cohorts without, "
+        "`blood` if its classifiers are in "
+        "`classifier_folder`, else `gate`.",
+    )
+    train: dict[str, Training] = Field(
+        default_factory=dict, description="Classifiers to train: name -> how. They go to `<results>/classifiers`."
+    )
+    classifier_folder: str = Field(
+        "classifiers", description="Folder of classifiers added or imported, shared by runs."
+    )
+    thin_by: Literal["site", "batch"] = Field("site", description="What has one depth after thinning.")
+    scan_parts: int = Field(
+        1, ge=1, description="Number of jobs that the pass over the counts is cut into, for a cluster."
+    )
+    agreement: AgreementOptions = Field(default_factory=AgreementOptions, description="Comparison of the annotators.")
+    atlas: AtlasOptions | None = Field(
+        None, description="A picture of a sketch of the cells, drawn only if this block is there: `{cells: 50000}`."
+    )
+    compare: CompareOptions = Field(default_factory=CompareOptions, description="Comparison of the populations.")
 
 
-def scan_of(name: str) -> str | None:
-    """Return the scan an annotator takes its labels from; none for labels of authors, proteins and consensus."""
-    if base(name) in (AUTHOR, PROTEIN, CONSENSUS):
-        return None
-    return SCAN_THINNED if name.removesuffix(SOFT).endswith(THINNED) else SCAN
+def run_class() -> type[RunConfig]:
+    """Return the class of a run file: its own keys, and a block for each step that is registered by now."""
+    later: dict[str, Any] = {
+        step.name: (
+            step.options,
+            Field(default_factory=step.options, description=f"Options of the step `{step.name}`."),
+        )
+        for step in STEPS.values()
+    }
+    return create_model("RunConfig", __base__=RunConfig, __doc__=RunConfig.__doc__, **later)
 
 
-def members(run: RunConfig) -> list[str]:
-    """Return the annotators a consensus is of: all others of the run, on the counts as they are."""
-    return [name for name in labellers(run) if name != CONSENSUS and not name.endswith(THINNED)]
+def blocks() -> dict[str, type]:
+    """Return the blocks of options of a run file: key -> class."""
+    found = {}
+    for name, field in run_class().model_fields.items():
+        kinds = [k for k in (field.annotation, *get_args(field.annotation)) if hasattr(k, "__pydantic_fields__")]
+        if kinds and name != "train":
+            found[name] = kinds[0]
+    return found
 
 
-def models_of(run: RunConfig, name: str) -> list[str]:
-    """Return the models an annotator is made of; folds are models of their own."""
-    name = base(name)
-    if name in OF_BOTH:
-        return list(PUBLISHED)
-    if name in (AUTHOR, GATE, PROTEIN, CONSENSUS):
-        return []
-    return fold_names(name, run.train[name].folds if name in run.train else 1)
+def _check_places(values: dict[str, Any], source: Path | str) -> None:
+    """Refuse options that stand in the wrong place, naming the right one."""
+    own = run_class().model_fields
+    homes: dict[str, list[str]] = {}
+    for place, kind in blocks().items():
+        for name in fields(kind):
+            if name not in ELSEWHERE:
+                homes.setdefault(name, []).append(place)
+    for key in values:
+        if key not in own:
+            hint = [] if key in homes else [did_you_mean(key, [*own, *homes])]
+            if places := homes.get(closest(key, [*own, *homes]) or ""):
+                hint.append(f"It belongs to the block {' or '.join(map(repr, places))}.")
+            raise AidaError(f"{source}: unknown key '{key}'. {' '.join(hint)}")
+    train = values.get("train")
+    trained = {f"train.{name}": one for name, one in train.items()} if isinstance(train, dict) else {}
+    for place, block in (trained | {name: values[name] for name in blocks() if name in values}).items():
+        kind = blocks().get(place, Training)
+        for key in block if isinstance(block, dict) else ():
+            if key in ELSEWHERE and key in fields(kind):
+                raise AidaError(f"{source}: unknown key '{place}.{key}'. {ELSEWHERE[key]}")
 
 
-def models_of_scan(run: RunConfig, scan: str) -> list[str]:
-    """Return all models a scan is to apply, each once."""
-    wanted = [model for name in labellers(run) if scan_of(name) == scan for model in models_of(run, name)]
-    return list(dict.fromkeys(wanted))
+def parse_run(values: Any, source: Path | str) -> RunConfig:
+    """Check the keys of a run file and fill its defaults; what all steps share stands in every block afterwards.
+
+    Parameters
+    ----------
+    values
+        The keys.
+    source
+        Where they came from, for messages.
+
+    Raises
+    ------
+    AidaError
+        Naming the file, the key and the value; for an unknown key, the nearest known one, or the block it belongs to.
+    """
+    if isinstance(values, dict):
+        _check_places(values, source)
+    run = parse(values, run_class(), source)
+
+    def shared(block: Any) -> Any:
+        return block and replace(block, **{name: getattr(run, name) for name in SHARED if name in fields(type(block))})
+
+    update = {name: shared(getattr(run, name)) for name in blocks()}
+    update["train"] = {name: shared(training) for name, training in run.train.items()}
+    return run.model_copy(update=update)
 
 
-def expected_of_scan(run: RunConfig, scan: str) -> list[str]:
-    """Return the models whose expected counts a scan is to sum."""
-    soft = [name for name in run.annotators if name.endswith(SOFT) and scan_of(name) == scan]
-    return [model for name in soft for model in models_of(run, name)]
+def load_run(path: Path) -> RunConfig:
+    """Read and check a run file; see `parse_run`."""
+    return parse_run(read_yaml(Path(path)), path)
+
+
+def asked(run: RunConfig) -> Asked:
+    """Return the annotators a run asks for."""
+    return Asked(run.annotators, run.train, Path(run.classifier_folder))
 
 
 def settle(run: RunConfig, cohorts: dict[str, CohortConfig], source: Path | str) -> RunConfig:
@@ -96,7 +174,8 @@ def settle(run: RunConfig, cohorts: dict[str, CohortConfig], source: Path | str)
     Returns
     -------
     The run with its annotators: by default the authors, where every cohort has their labels; else `blood`, where its
-    models are installed; else `gate`.
+    classifiers are installed; else `gate`. The primary annotator is known to `compare`, the primary denominator to
+    `agreement`.
 
     Raises
     ------
@@ -106,126 +185,35 @@ def settle(run: RunConfig, cohorts: dict[str, CohortConfig], source: Path | str)
     names: dict[str, str] = {}
     for path, cohort in cohorts.items():
         if cohort.name in names:
-            msg = f"{source}: key 'cohorts': {path} and {names[cohort.name]} both have the name '{cohort.name}'."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{source}: key 'cohorts': {path} and {names[cohort.name]} both have the name '{cohort.name}'."
+            )
         names[cohort.name] = path
     if not run.annotators:
-        run = run.model_copy(update={"annotators": [_default_annotator(run, cohorts)]})
-    _check_annotators(run, names, source)
+        run = run.model_copy(update={"annotators": [asked(run).default(list(cohorts.values()))]})
+    asked(run).check(list(names), source)
+    _check_unseen(run, names, source)
     for path, cohort in cohorts.items():
-        _check_cohort(run, path, cohort, source)
-    return run
+        asked(run).check_cohort(path, cohort, source)
+        if run.atlas and (lack := no_counts(cohort)):
+            raise AidaError(
+                f"{source}: key 'atlas' needs the counts of cohort '{cohort.name}': {path} {lack}, or leave it out."
+            )
+    within = run.agreement.within
+    if not within and run.compare.primary_denominator not in (None, "all"):
+        within = (run.compare.primary_denominator,)
+    compare = replace(run.compare, primary_annotator=run.annotators[0])
+    return run.model_copy(update={"compare": compare, "agreement": replace(run.agreement, within=within)})
 
 
-def _default_annotator(run: RunConfig, cohorts: dict[str, CohortConfig]) -> str:
-    if all(cohort.labels.column is not None or cohort.labels.ids is not None for cohort in cohorts.values()):
-        return AUTHOR
-    installed = all((Path(run.model_folder) / name).is_dir() for name in PUBLISHED)
-    return BLOOD if installed else GATE
-
-
-def _check_annotators(run: RunConfig, cohorts: dict[str, str], source: Path | str) -> None:
+def _check_unseen(run: RunConfig, cohorts: dict[str, str], source: Path | str) -> None:
+    """Refuse, or say, that a single classifier labels the very donors it has learnt from."""
     for name, training in run.train.items():
-        if training.cohort not in cohorts:
-            known = ", ".join(cohorts)
-            msg = f"{source}: key 'train.{name}.cohort', value '{training.cohort}': not a cohort of this run ({known})."
-            raise AidaError(msg)
-        used = [one for one in labellers(run) if base(one) == name]
-        if used and training.folds > 1 and len(cohorts) > 1:
+        if training.folds == 1 and name in map(base, run.annotators):
             msg = (
-                f"{source}: key 'train.{name}.folds', value {training.folds}: folds label the donors of "
-                f"'{training.cohort}' only, and this run has other cohorts. Set 'folds: 1', or run them apart."
+                f"{source}: key 'train.{name}.folds', value 1: classifier '{name}' would label donors of "
+                f"'{training.cohort}' that it has learnt from. "
             )
-            raise AidaError(msg)
-    for name in run.annotators:
-        known_to_exist = (AUTHOR, GATE, PROTEIN, CONSENSUS, *OF_BOTH, *PUBLISHED, *run.train)
-        if base(name) not in known_to_exist and not (Path(run.model_folder) / base(name)).is_dir():
-            msg = (
-                f"{source}: key 'annotators', value '{name}': there is no model '{base(name)}' in {run.model_folder}. "
-                f"{did_you_mean(base(name), known_to_exist)} A model of your own: bring it (`aida-tools model import` "
-                "or `model train`), or train it in this run ('train')."
-            )
-            raise AidaError(msg)
-        if scan_of(name) is None and name != base(name):
-            msg = f"{source}: key 'annotators', value '{name}': only labels from a scan have a variant of that kind."
-            raise AidaError(msg)
-        if name.endswith(SOFT) and not models_of(run, name):
-            msg = (
-                f"{source}: key 'annotators', value '{name}': the gate gives no calibrated probabilities, so there "
-                "are no expected counts. Take a trained model."
-            )
-            raise AidaError(msg)
-    if CONSENSUS in run.annotators and len(members(run)) < 2:
-        msg = f"{source}: key 'annotators': 'consensus' is of the others listed, and needs two of them at least."
-        raise AidaError(msg)
-
-
-def _check_cohort(run: RunConfig, path: str, cohort: CohortConfig, source: Path | str) -> None:
-    learnt = [t.annotator for t in run.train.values() if t.cohort == cohort.name]
-    if AUTHOR in (*run.annotators, *learnt) and cohort.labels.column is None and cohort.labels.ids is None:
-        msg = (
-            f"{source}: key 'annotators' asks for the authors' labels ('author'), but {path} names no label column "
-            "('labels.column'). Name it, or use another annotator ('gate')."
-        )
-        raise AidaError(msg)
-    if PROTEIN in run.annotators and cohort.proteins is None:
-        msg = (
-            f"{source}: key 'annotators' asks for protein gates ('protein'), but {path} has no block 'proteins'. Say "
-            "there which protein is which marker, or leave the annotator out."
-        )
-        raise AidaError(msg)
-    counting = [f"annotator '{name}'" for name in run.annotators if reads_counts(name)]
-    counting += ["key 'atlas'"] if run.atlas else []
-    if counting and isinstance(cohort.source, CellxgeneSource) and cohort.source.route == "obs":
-        msg = (
-            f"{source}: {counting[0]} reads the counts, but {path} fetches only the cell table "
-            "('source.route: obs'). Set 'source.route: full', or keep to the annotator 'author'."
-        )
-        raise AidaError(msg)
-
-
-def train_options(run: RunConfig, name: str) -> list[str]:
-    """Translate how a model is to be trained into the options of `aida-tools model train`."""
-    training = run.train[name]
-    numbers = {
-        "--folds": training.folds,
-        "--genes-per-class": training.genes_per_class,
-        "--cells-per-class": training.cells_per_class,
-        "--seed": run.seed,
-    }
-    return [word for flag, number in numbers.items() for word in (flag, str(number))]
-
-
-def compare_options(run: RunConfig) -> list[str]:
-    """Translate a run into the options of `aida-tools compare`.
-
-    Returns
-    -------
-    The arguments, each an item, ready to be quoted for a shell.
-    """
-    options = ["--formula", run.formula, "--focus", run.focus, "--min-cells", str(run.min_cells)]
-    options += ["--seed", str(run.seed), "--robust" if run.robust else "--no-robust"]
-    options += ["--primary-denominator", run.denominator, "--primary-annotator", run.annotators[0]]
-    for flag, values in (
-        ("--model", run.models),
-        ("--contrast", run.contrasts),
-        ("--exclude-population", run.exclude_populations),
-    ):
-        for value in values:
-            options += [flag, value]
-    return [*options, "--one-vs-rest"] if run.one_vs_rest else options
-
-
-def robustness_options(run: RunConfig) -> list[str]:
-    """Translate a run into the options of `aida-tools robustness`, as `compare_options` does."""
-    numbers = {"--seed": run.seed, "--permutations": run.permutations, "--specifications": run.specifications}
-    return [word for flag, number in numbers.items() for word in (flag, str(number))]
-
-
-def atlas_options(run: RunConfig) -> list[str]:
-    """Translate the sketch a run asks for into the options of `aida-tools atlas`; none if it asks for none."""
-    if run.atlas is None:
-        return []
-    numbers = {"--cells": run.atlas.cells, "--genes": run.atlas.genes, "--seed": run.seed}
-    options = [word for flag, number in numbers.items() for word in (flag, str(number))]
-    return [*options, "--harmony"] if run.atlas.harmony else options
+            if len(cohorts) == 1:
+                raise AidaError(f"{msg}Set 'folds: 2' or more, so that each donor is labelled by one that did not.")
+            print(f"aida-tools: {msg}Do not trust its labels there.", file=sys.stderr)

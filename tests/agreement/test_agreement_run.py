@@ -12,10 +12,12 @@ from click.testing import CliRunner
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, cohen_kappa_score, confusion_matrix
 
-from aida_tools.agreement.run import Options, agreement
+from aida_tools.agreement.run import agreement
+from aida_tools.agreement.step import Options
 from aida_tools.cli import main
-from aida_tools.errors import AidaError
-from aida_tools.tables import write_parquet, write_tsv
+from aida_tools.core.errors import AidaError
+from aida_tools.core.options import make
+from aida_tools.core.schema import TABLES, write_parquet, write_tsv
 
 SETS = {"CD4_T": ["Treg", "CD4_other", "CD4+_T"], "T": ["Treg", "CD4_other", "CD4+_T", "CD8", "T"]}
 
@@ -58,15 +60,18 @@ def made(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
     return tmp_path, cells.assign(author=author, gate=other, third=third)
 
 
-def run(folder: Path, *names: str, scan: bool = True, **options: object) -> dict[str, pd.DataFrame]:
+def run(folder: Path, *names: str, scan: bool = False, **options: object) -> dict[str, pd.DataFrame]:
+    """Return the tables; with `scan` also those by depth, which take as long as all others."""
     out = folder / "out"
     agreement(
         folder / "cells.parquet",
         [folder / name for name in names],
         out,
         scan_path=folder / "scan.parquet" if scan else None,
-        options=Options(**options),  # type: ignore[arg-type]
+        options=make(Options, {"unresolved": ["CD4+_T", "T"]} | options, "the test"),
     )
+    for path in out.glob("*.tsv"):
+        TABLES[path.name].read(out)
     return {p.stem: pd.read_csv(p, sep="\t", keep_default_na=False, na_values=[""]) for p in out.glob("*.tsv")}
 
 
@@ -117,7 +122,7 @@ def test_every_row_is_of_the_cells_it_names(made: tuple[Path, pd.DataFrame]) -> 
 
 def test_cells_without_a_site_are_in_no_site_and_tenths_hold_all(made: tuple[Path, pd.DataFrame]) -> None:
     folder, cells = made
-    tables = run(folder, "author", "gate")
+    tables = run(folder, "author", "gate", scan=True)
     rates = tables["agreement"].query("measure == 'rate' and annotator_a == 'author'")
     cells_of = rates.groupby("stratum")["n_cells"].sum()
     assert cells_of["all"] == cells_of["batch"] == cells_of["donor"] == cells_of["depth"] == len(cells)
@@ -127,7 +132,7 @@ def test_cells_without_a_site_are_in_no_site_and_tenths_hold_all(made: tuple[Pat
 
 
 def test_without_a_scan_there_is_no_depth(made: tuple[Path, pd.DataFrame]) -> None:
-    tables = run(made[0], "author", "gate", scan=False)
+    tables = run(made[0], "author", "gate")
     assert "depth" not in tables
     assert set(tables["agreement"]["stratum"]) == {"all", "site", "batch", "donor"}
 
@@ -139,7 +144,7 @@ def test_the_truth_is_the_author_or_the_first_or_the_one_named(made: tuple[Path,
         (("gate", "third"), {}, "gate"),
         (("gate", "author"), {"truth": "gate"}, "gate"),
     ):
-        table = run(folder, *names, scan=False, **options)["agreement"]
+        table = run(folder, *names, **options)["agreement"]
         assert set(table.loc[table["measure"] == "sensitivity", "annotator_a"]) == {truth}
 
 
@@ -200,11 +205,11 @@ def test_one_annotator_gives_rates_only(made: tuple[Path, pd.DataFrame]) -> None
 
 def test_the_order_of_cells_does_not_matter(made: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     folder, _ = made
-    first = run(folder, "author", "third", within=("T",))
+    first = run(folder, "author", "third", within=("T",), scan=True)
     order = np.random.default_rng(1).permutation(1800)
     for path in [*folder.glob("*.parquet"), *folder.glob("*/labels.parquet")]:
         write_parquet(pd.read_parquet(path).iloc[order].reset_index(drop=True), path)
-    for name, table in run(folder, "author", "third", within=("T",)).items():
+    for name, table in run(folder, "author", "third", within=("T",), scan=True).items():
         pd.testing.assert_frame_equal(table, first[name])
 
 
@@ -216,7 +221,7 @@ def test_labels_and_scans_of_other_cells_are_named(made: tuple[Path, pd.DataFram
     scan = pd.read_parquet(folder / "scan.parquet")
     write_parquet(scan.iloc[::-1], folder / "scan.parquet")
     with pytest.raises(AidaError, match=r"scan\.parquet: its 1800 cells are not .*aida-tools scan"):
-        run(folder, "author", "gate")
+        run(folder, "author", "gate", scan=True)
     assert not (folder / "out").exists()
 
 
@@ -238,7 +243,7 @@ def test_options_that_name_what_is_not_there_are_refused(
 
 @pytest.fixture
 def scored(made: tuple[Path, pd.DataFrame]) -> tuple[Path, pd.DataFrame]:
-    """As `made`, with an annotator `model` that scores its CD4 T cells, and `model-thinned` that finds fewer Tregs."""
+    """As `made`, with an annotator `learnt` that scores its CD4 T cells, and `learnt-thinned`, which finds fewer."""
     folder, cells = made
     rng = np.random.default_rng(8)
     log_odds = np.round(rng.normal(-2, 1.5, len(cells)) + 3 * (cells["author"] == "Treg").to_numpy(), 1)
@@ -246,26 +251,26 @@ def scored(made: tuple[Path, pd.DataFrame]) -> tuple[Path, pd.DataFrame]:
     types[::11] = "B"
     log_odds[5::13] = np.nan
     numbers = {"probability": expit(np.abs(log_odds)), "margin_Treg": log_odds}
-    write_labels(folder / "model", cells["cell_id"], types, **numbers)
+    write_labels(folder / "learnt", cells["cell_id"], types, **numbers)
     fewer = np.where((types == "Treg") & (rng.random(len(cells)) < 0.3), "CD4_other", types)
     unknown = numbers | {"probability": np.full(len(cells), np.nan)}
-    write_labels(folder / "model-thinned", cells["cell_id"], fewer, **unknown)
+    write_labels(folder / "learnt-thinned", cells["cell_id"], fewer, **unknown)
     card = {
-        "annotator": "model", "kind": "model", "thinned": False,
-        "description": "A model (m1: m1 et al.; m2: m2 et al.).",
-        "models": [{"name": n, "licence": "MIT", "attribution": f"{n} et al.", "sha256": "0"} for n in ("m1", "m2")],
+        "annotator": "learnt", "kind": "classifier", "words": "a trained classifier", "taught": True, "thinned": False,
+        "description": "A classifier (m1: m1 et al.; m2: m2 et al.).",
+        "classifiers": [{"name": n, "licence": "MIT", "attribution": f"{n} et al."} for n in ("m1", "m2")],
     }  # fmt: skip
-    (folder / "model" / "annotator.json").write_text(json.dumps(card))
-    return folder, cells.assign(model=types, thinned=fewer, log_odds=log_odds)
+    (folder / "learnt" / "annotator.json").write_text(json.dumps(card))
+    return folder, cells.assign(learnt=types, thinned=fewer, log_odds=log_odds)
 
 
 def test_average_precision_is_sklearns_where_the_annotator_may_call(scored: tuple[Path, pd.DataFrame]) -> None:
     folder, cells = scored
-    tables = run(folder, "author", "model", "gate", within=("CD4_T",))
+    tables = run(folder, "author", "learnt", "gate", within=("CD4_T",))
     truth = cells["author"].isin(["Treg", "CD4_other"])
-    callable_ = cells["log_odds"].notna() & cells["model"].isin(SETS["CD4_T"])
+    callable_ = cells["log_odds"].notna() & cells["learnt"].isin(SETS["CD4_T"])
     for stratum, level, here in (("all", "all", truth), ("site", "KR", truth & (cells["site"] == "KR"))):
-        at = {"stratum": stratum, "level": level, "within": "CD4_T", "annotator_b": "model"}
+        at = {"stratum": stratum, "level": level, "within": "CD4_T", "annotator_b": "learnt"}
         row = one(tables["agreement"], **at, measure="average_precision")
         ranked = cells[here & callable_]
         reached = (ranked["author"] == "Treg").sum() / (cells[here]["author"] == "Treg").sum()
@@ -286,14 +291,14 @@ def test_average_precision_is_sklearns_where_the_annotator_may_call(scored: tupl
         for measure, value in (("sensitivity", own["recall"]), ("precision", own["precision"])):
             assert one(tables["agreement"], **at, measure=measure)["estimate"] == pytest.approx(value)
     # The gate gives no scores.
-    assert set(tables["curves"]["annotator_b"]) == {"model"}
+    assert set(tables["curves"]["annotator_b"]) == {"learnt"}
 
 
 def test_calibration_is_of_the_truths_cd4_t_cells(scored: tuple[Path, pd.DataFrame]) -> None:
     folder, cells = scored
-    table = run(folder, "author", "model", "model-thinned", within=("T",))["calibration"]
+    table = run(folder, "author", "learnt", "learnt-thinned", within=("T",))["calibration"]
     # The other annotator gives scores, but no probabilities.
-    assert set(table["annotator_b"]) == {"model"}
+    assert set(table["annotator_b"]) == {"learnt"}
     assert set(table["within"]) == {"CD4_T"}
     kept = cells[cells["author"].isin(["Treg", "CD4_other"]) & cells["log_odds"].notna()]
     kept = kept.assign(p=expit(kept["log_odds"]), y=kept["author"] == "Treg")
@@ -313,10 +318,10 @@ def test_soft_counts_are_held_against_all_cells_of_the_truth(scored: tuple[Path,
     samples = sorted(cells["sample_id"].unique())
     expected = pd.DataFrame({"sample_id": samples, "cell_type": "Treg", "n_expected": 10.5 + np.arange(len(samples))})
     other = expected.assign(cell_type="B", n_expected=99.0)
-    write_tsv(pd.concat([expected, other]), folder / "model" / "expected.tsv")
-    table = run(folder, "author", "model", "gate")["calibration"]
+    write_tsv(pd.concat([expected, other]), folder / "learnt" / "expected.tsv")
+    table = run(folder, "author", "learnt", "gate")["calibration"]
     soft = table[table["measure"] == "soft_to_observed"]
-    assert set(soft["annotator_b"]) == {"model"}
+    assert set(soft["annotator_b"]) == {"learnt"}
     focus = cells["author"] == "Treg"
     assert one(soft, stratum="all")["estimate"] == pytest.approx(expected["n_expected"].sum() / focus.sum())
     here = cells["site"] == "JP"
@@ -330,21 +335,21 @@ def test_soft_counts_are_held_against_all_cells_of_the_truth(scored: tuple[Path,
         (expected.assign(sample_id="s99"), "sample 's99' is not one of these cells'"),
         (expected.assign(n_expected="many"), "value 'many' must be a number"),
     ):
-        write_tsv(wrong, folder / "model" / "expected.tsv")
+        write_tsv(wrong, folder / "learnt" / "expected.tsv")
         with pytest.raises(AidaError, match=message):
-            run(folder, "author", "model")
+            run(folder, "author", "learnt")
 
 
 def test_thinned_labels_are_held_against_their_own(scored: tuple[Path, pd.DataFrame]) -> None:
     folder, cells = scored
-    table = run(folder, "author", "model", "model-thinned", within=("CD4_T",))["thinned"]
-    assert set(table["annotator"]) == {"model"}
+    table = run(folder, "author", "learnt", "learnt-thinned", within=("CD4_T",))["thinned"]
+    assert set(table["annotator"]) == {"learnt"}
     assert set(table["stratum"]) == {"all", "site", "batch", "between sites"}
     rates = {}
     for site in ("JP", "KR", "SG"):
-        here = cells[(cells["site"] == site) & (cells["model"] != "B")]
+        here = cells[(cells["site"] == site) & (cells["learnt"] != "B")]
         row = one(table, stratum="site", level=site, within="CD4_T")
-        rates[site] = [(here[c] == "Treg").mean() for c in ("model", "thinned")]
+        rates[site] = [(here[c] == "Treg").mean() for c in ("learnt", "thinned")]
         assert [row["rate"], row["rate_thinned"]] == pytest.approx(rates[site])
         assert row["difference"] == pytest.approx(rates[site][1] - rates[site][0])
         assert row["donor_ci_low"] < row["difference"] < row["donor_ci_high"]
@@ -359,20 +364,21 @@ def test_thinned_labels_are_held_against_their_own(scored: tuple[Path, pd.DataFr
 def test_with_one_site_the_range_is_that_of_batches(scored: tuple[Path, pd.DataFrame]) -> None:
     folder, cells = scored
     write_parquet(pd.read_parquet(folder / "cells.parquet").assign(site="KR"), folder / "cells.parquet")
-    table = run(folder, "author", "model", "model-thinned")["thinned"]
+    table = run(folder, "author", "learnt", "learnt-thinned")["thinned"]
     spread = one(table, stratum="between batches")
-    rates = (cells["model"] == "Treg").groupby(cells["batch"]).mean()
+    rates = (cells["learnt"] == "Treg").groupby(cells["batch"]).mean()
     assert spread["rate"] == pytest.approx(rates.max() - rates.min())
     assert "between sites" not in set(table["stratum"])
 
 
 def test_annotators_are_described_as_far_as_they_say(scored: tuple[Path, pd.DataFrame]) -> None:
-    table = run(scored[0], "gate", "author", "model", "model-thinned")["annotators"].set_index("annotator")
-    assert list(table.index) == ["gate", "author", "model", "model-thinned"]
-    assert list(table.loc["model"]) == [
-        "model", "A model.", "m1; m2", "m1: MIT; m2: MIT", "m1: m1 et al.; m2: m2 et al.", False,
+    table = run(scored[0], "gate", "author", "learnt", "learnt-thinned")["annotators"].set_index("annotator")
+    assert list(table.index) == ["gate", "author", "learnt", "learnt-thinned"]
+    assert list(table.loc["learnt"]) == [
+        "classifier", "a trained classifier", True, False, "A classifier.", "m1; m2", "m1: MIT; m2: MIT",
+        "m1: m1 et al.; m2: m2 et al.", False,
     ]  # fmt: skip
-    assert table.loc["gate", ["kind", "description", "models"]].isna().all()
+    assert table.loc["gate", ["kind", "words", "description", "classifiers"]].isna().all()
     assert list(table["thinned"]) == [False, False, False, True]
 
 
@@ -383,24 +389,28 @@ def test_without_scores_or_thinned_counts_the_tables_are_empty_but_there(made: t
         assert "annotator_b" in tables[name] or "annotator" in tables[name]
 
 
-@pytest.mark.parametrize("text", ["[]", '{"models": ["m1"]}', "{"])
+@pytest.mark.parametrize("text", ["[]", '{"classifiers": ["m1"]}', "{"])
 def test_a_card_that_describes_nothing_is_named(scored: tuple[Path, pd.DataFrame], text: str) -> None:
-    (scored[0] / "model" / "annotator.json").write_text(text)
-    with pytest.raises(AidaError, match=r"model/annotator\.json: .* Run `aida-tools annotate` again"):
-        run(scored[0], "author", "model")
+    (scored[0] / "learnt" / "annotator.json").write_text(text)
+    with pytest.raises(AidaError, match=r"learnt/annotator\.json: .* Run `aida-tools annotate` again"):
+        run(scored[0], "author", "learnt")
 
 
 def test_scores_that_are_no_numbers_are_named(scored: tuple[Path, pd.DataFrame]) -> None:
     folder, cells = scored
     words = {"probability": np.nan, "margin_Treg": "high"}
-    write_labels(folder / "words", cells["cell_id"], cells["model"].to_numpy(), **words)
+    write_labels(folder / "words", cells["cell_id"], cells["learnt"].to_numpy(), **words)
     with pytest.raises(AidaError, match=r"words/labels\.parquet: column 'margin_Treg' holds no numbers"):
         run(folder, "author", "words")
 
 
 def test_the_command_is_the_runner(made: tuple[Path, pd.DataFrame]) -> None:
     folder, _ = made
-    expected = run(folder, "author", "gate", within=("CD4_T",))["agreement"]
+    expected = run(folder, "author", "gate", within=("CD4_T",), scan=True)["agreement"]
+    (folder / "cohort.yaml").write_text(
+        "name: made\ntitle: Made\nsource: {kind: h5ad, path: a.h5ad}\ncolumns: {donor_id: d, population: p}\n"
+        "labels: {unresolved: [CD4+_T, T]}\n"
+    )
     words = [
         "agreement",
         "cells.parquet",
@@ -408,6 +418,8 @@ def test_the_command_is_the_runner(made: tuple[Path, pd.DataFrame]) -> None:
         "gate",
         "--scan",
         "scan.parquet",
+        "--cohort",
+        "cohort.yaml",
         "--within",
         "CD4_T",
         "--out",

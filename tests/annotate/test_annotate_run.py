@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from aida_tools.annotate.run import annotate
-from aida_tools.errors import AidaError
-from aida_tools.tables import read_denominators
+from aida_tools.core.errors import AidaError
+from aida_tools.core.tables import read_denominators
 
 COHORT = """
 name: small
@@ -86,7 +86,7 @@ def test_the_folder_gives_the_annotator_its_name(
     annotate(cohort, cells, scan, "gate", tmp_path / "gate-thinned", label_map=label_map)
     assert set(read_denominators(tmp_path / "gate-thinned" / "sets.tsv")["annotator"]) == {"gate-thinned"}
     card = json.loads((tmp_path / "gate-thinned" / "annotator.json").read_text())
-    assert (card["annotator"], card["kind"], card["thinned"], card["models"]) == ("gate-thinned", "gate", True, [])
+    assert (card["annotator"], card["kind"], card["thinned"], card["classifiers"]) == ("gate-thinned", "gate", True, [])
     # The sentence names the genes of the scan, and the thinning.
     assert "FOXP3, IL7R" in card["description"]
     assert "thinned" in card["description"]
@@ -114,7 +114,7 @@ def test_the_scan_must_be_of_the_same_cells(cohort: Path, cells: Path, scan: Pat
 def test_an_unknown_annotator_and_a_missing_scan_are_named(
     cohort: Path, cells: Path, scan: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(AidaError, match=r"no labels by annotator 'gat'\. Did you mean 'gate'"):
+    with pytest.raises(AidaError, match=r"this scan has no annotator 'gat'\. Did you mean 'gate'"):
         annotate(cohort, cells, scan, "gat", tmp_path / "out", label_map=None)
     with pytest.raises(AidaError, match="needs the folder of `aida-tools scan`"):
         annotate(cohort, cells, None, "gate", tmp_path / "out", label_map=None)

@@ -11,8 +11,8 @@ import pytest
 
 from aida_tools.annotate import combine
 from aida_tools.annotate.run import annotate, consensus
-from aida_tools.errors import AidaError
-from aida_tools.tables import read_denominators
+from aida_tools.core.errors import AidaError
+from aida_tools.core.tables import read_denominators
 
 LABELS = ["Treg cell", "Treg cell", "CD4 T cell", "CD4 T cell", "B cell", None]
 
@@ -48,7 +48,9 @@ def test_a_further_voter_of_the_same_mind_changes_nothing() -> None:
 
 def write_record(folder: Path, name: str, about: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.json").write_text(json.dumps({"name": name, "arrays_sha256": f"digest {name}", "about": about}))
+    (folder / "classifier.json").write_text(
+        json.dumps({"name": name, "arrays_sha256": f"digest {name}", "about": about})
+    )
 
 
 @pytest.fixture
@@ -59,15 +61,15 @@ def folders(tmp_path: Path, root: Path) -> Path:
     scan["stcat:label"] = pd.Categorical(["CD4 Treg"] * 6)
     scan["stcat:margin_Treg"] = [100.0, -10.0, 800.0, 800.0, 800.0, np.nan]
     scan["count:CD8A"], scan["count:CD8B"] = [0] * 6, [0, 0, 0, 0, 1, 0]
-    for name in ("scan", "cells", "models/actinn"):
+    for name in ("scan", "cells", "classifiers/actinn"):
         (tmp_path / name).mkdir(parents=True)
     scan.to_parquet(tmp_path / "scan" / "scan.parquet")
     pd.DataFrame({"cell_id": ids}).to_parquet(tmp_path / "cells" / "cells.parquet")
     label_map = (root / "config" / "annotators" / "actinn.labels.tsv").read_text()
-    (tmp_path / "models" / "actinn" / "labels.tsv").write_text(label_map)
+    (tmp_path / "classifiers" / "actinn" / "labels.tsv").write_text(label_map)
     for name, credit in (("actinn", "A teacher, CC BY 4.0"), ("stcat", None)):
         about = {"origin": f"the wheel of {name}", "licence": "free", "attribution": credit}
-        write_record(tmp_path / "models" / name, name, about)
+        write_record(tmp_path / "classifiers" / name, name, about)
     (tmp_path / "cohort.yaml").write_text("name: x")
     return tmp_path
 
@@ -75,7 +77,7 @@ def folders(tmp_path: Path, root: Path) -> Path:
 def test_blood_takes_lineage_from_one_and_treg_from_both(folders: Path) -> None:
     def types(annotator: str) -> list:
         paths = [folders / name for name in ("cohort.yaml", "cells", "scan")]
-        annotate(*paths, annotator, folders / annotator, model_folder=folders / "models")
+        annotate(*paths, annotator, folders / annotator, classifier_folder=folders / "classifiers")
         column = pd.read_parquet(folders / annotator / "labels.parquet")["cell_type"]
         return column.astype(object).where(column.notna(), None).tolist()
 
@@ -93,7 +95,7 @@ def test_blood_takes_lineage_from_one_and_treg_from_both(folders: Path) -> None:
     np.testing.assert_allclose(total[:2], [100 / 578.2 + 1 / 2.181, -10 / 578.2 + 1 / 2.181])
     card = json.loads((folders / "blood" / "annotator.json").read_text())
     assert (card["annotator"], card["kind"], card["thinned"]) == ("blood", "blood", False)
-    assert [m["sha256"] for m in card["models"]] == ["digest actinn", "digest stcat"]
+    assert [m["sha256"] for m in card["classifiers"]] == ["digest actinn", "digest stcat"]
     assert "A teacher, CC BY 4.0" in card["description"]
     # A CD8 molecule makes a CD8 T cell of a CD4 T cell, and of nothing else.
     scan = pd.read_parquet(folders / "scan" / "scan.parquet")
@@ -101,18 +103,18 @@ def test_blood_takes_lineage_from_one_and_treg_from_both(folders: Path) -> None:
     assert types("blood") == ["CD8_T", "CD4_T_other", "CD4_T_other", "CD8_T", "B", None]
 
 
-def test_blood_without_its_models_says_how_to_get_them(folders: Path) -> None:
+def test_blood_without_its_classifiers_says_how_to_get_them(folders: Path) -> None:
     scan = pd.read_parquet(folders / "scan" / "scan.parquet")
     scan.drop(columns=["stcat:label"]).to_parquet(folders / "scan" / "scan.parquet")
     paths = [folders / name for name in ("cohort.yaml", "cells", "scan")]
-    with pytest.raises(AidaError, match=r"aida-tools model add stcat.*or choose gate"):
-        annotate(*paths, "blood", folders / "blood", model_folder=folders / "models")
+    with pytest.raises(AidaError, match=r"aida-tools classifier add stcat.*or choose gate"):
+        annotate(*paths, "blood", folders / "blood", classifier_folder=folders / "classifiers")
 
 
 def test_the_consensus_is_an_annotator(folders: Path) -> None:
     paths = [folders / name for name in ("cohort.yaml", "cells", "scan")]
     for annotator in ("blood", "blood-sensitive"):
-        annotate(*paths, annotator, folders / annotator, model_folder=folders / "models")
+        annotate(*paths, annotator, folders / annotator, classifier_folder=folders / "classifiers")
     consensus([folders / "blood", folders / "blood-sensitive"], folders / "both")
     labels = pd.read_parquet(folders / "both" / "labels.parquet")
     expected = ["Treg", "CD4_T_unresolved", "CD4_T_unresolved", "CD4_T_other", "B", "unresolved"]
@@ -122,7 +124,7 @@ def test_the_consensus_is_an_annotator(folders: Path) -> None:
     assert {"CD4_T_unresolved"} < set(sets.loc[sets["denominator"] == "CD4_T", "cell_type"])
     card = json.loads((folders / "both" / "annotator.json").read_text())
     assert (card["annotator"], card["kind"]) == ("both", "consensus")
-    assert [m["name"] for m in card["models"]] == ["actinn", "stcat"]
+    assert [m["name"] for m in card["classifiers"]] == ["actinn", "stcat"]
     with pytest.raises(AidaError, match="two annotators at least"):
         consensus([folders / "blood"], folders / "one")
     other = pd.read_parquet(folders / "blood" / "labels.parquet").iloc[::-1]

@@ -1,4 +1,4 @@
-"""Models in folds: every donor is labelled by the one that has not seen it."""
+"""Classifiers in folds: every donor is labelled by the one that has not seen it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 from aida_tools.annotate.folds import find_folds
 from aida_tools.annotate.run import annotate
-from aida_tools.errors import AidaError
-from aida_tools.files import sha256
-from aida_tools.scan.model import LinearModel, save_model
-from aida_tools.tables import read_denominators
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import sha256
+from aida_tools.core.tables import EXPECTED, read_denominators
+from aida_tools.scan.classifier import LinearClassifier, save_linear
 
 DONORS = ["d1", "d1", "d2", "d3", "d3", "d2"]
 #: Fold 1 says Treg of every cell, fold 2 says B: the label tells who gave it.
@@ -27,9 +27,9 @@ MAPS = {
 ROLES = {"m.1": ["test", "learn", "test"], "m.2": ["learn", "test", "calibrate"]}
 
 
-def model(name: str, **options: object) -> LinearModel:
+def classifier(name: str, **options: object) -> LinearClassifier:
     classes = np.array([line.split("\t")[0] for line in MAPS[name].splitlines()[1:]])
-    made = LinearModel(
+    made = LinearClassifier(
         name=name, genes=np.array(["A"]), classes=classes, coef=np.eye(2, 1), intercept=np.zeros(2), mean=np.zeros(1),
         scale=np.ones(1), link="softmax", about={"origin": "trained by aida-tools", "licence": "none"},
     )  # fmt: skip
@@ -45,16 +45,16 @@ def cohort(tmp_path: Path) -> Path:
     cells.to_parquet(tmp_path / "cells.parquet")
     scan = pd.DataFrame({"cell_id": ids})
     for k, (name, label) in enumerate(SAYS.items()):
-        folder = tmp_path / "models" / name
+        folder = tmp_path / "classifiers" / name
         folder.mkdir(parents=True)
-        save_model(model(name), folder)
+        save_linear(classifier(name), folder)
         (folder / "labels.tsv").write_text(MAPS[name])
         roles = pd.DataFrame({"donor_id": ["d1", "d2", "d3"], "role": ROLES[name]})
         roles.to_csv(folder / "donors.tsv", sep="\t", index=False)
         scan[f"{name}:label"] = pd.Categorical([label] * 6)
         scan = scan.assign(**{f"{name}:probability": 0.5 + 0.1 * k, f"{name}:margin": 1.0, f"{name}:margin_Treg": k})
         expected = pd.DataFrame(
-            [(f"{d}|b1", c, 10 * k + i) for d in ("d1", "d2", "d3") for i, c in enumerate(model(name).classes)],
+            [(f"{d}|b1", c, 10 * k + i) for d in ("d1", "d2", "d3") for i, c in enumerate(classifier(name).classes)],
             columns=["sample_id", "label", "n_expected"],
         )
         expected.to_parquet(tmp_path / "scan" / f"expected.{name}.parquet")
@@ -64,7 +64,7 @@ def cohort(tmp_path: Path) -> Path:
 
 def run(cohort: Path) -> Path:
     paths = [cohort / name for name in ("cohort.yaml", "cells.parquet", "scan")]
-    annotate(*paths, "m", cohort / "out" / "m", model_folder=cohort / "models")
+    annotate(*paths, "m", cohort / "out" / "m", classifier_folder=cohort / "classifiers")
     return cohort / "out" / "m"
 
 
@@ -80,12 +80,12 @@ def test_every_donor_is_labelled_by_the_fold_that_has_not_seen_it(cohort: Path) 
     assert sets.to_numpy().tolist() == [["CD4_T", "m", "Treg"], ["CD4_T", "m", "naive"]]
     card = json.loads((out / "annotator.json").read_text())
     assert (card["annotator"], card["kind"]) == ("m", "folds")
-    assert [m["name"] for m in card["models"]] == ["m.1", "m.2"]
-    assert card["models"][0]["sha256"] == sha256(cohort / "models" / "m.1" / "model.npz")
+    assert [m["name"] for m in card["classifiers"]] == ["m.1", "m.2"]
+    assert card["classifiers"][0]["sha256"] == sha256(cohort / "classifiers" / "m.1" / "classifier.npz")
 
 
 def test_expected_counts_are_those_of_the_donor_s_fold(cohort: Path) -> None:
-    table = pd.read_csv(run(cohort) / "expected.tsv", sep="\t")
+    table = EXPECTED.read(run(cohort))
     wide = table.pivot(index="sample_id", columns="cell_type", values="n_expected")
     # Fold 1 expects (Treg 0, naive 1), fold 2 (Treg 10, B 11); what a fold does not know it does not expect.
     assert wide.loc["d1|b1"].to_dict() == {"B": 0, "Treg": 0, "naive": 1}
@@ -99,9 +99,9 @@ def test_expected_counts_are_those_of_the_donor_s_fold(cohort: Path) -> None:
 
 
 def test_a_donor_every_fold_may_have_seen_is_named(cohort: Path) -> None:
-    path = cohort / "models" / "m.2" / "donors.tsv"
+    path = cohort / "classifiers" / "m.2" / "donors.tsv"
     path.write_text(path.read_text().replace("d2\ttest", "d2\tlearn"))
-    with pytest.raises(AidaError, match=r"no fold of m\.1, m\.2 has d2 as a test donor.*name one of them \(m\.1\)"):
+    with pytest.raises(AidaError, match=r"d2 is a test donor in none of the folds m\.1, m\.2.*name one fold \(m\.1\)"):
         run(cohort)
     path.write_text("donor_id\trole\nd1\ttest\nd2\ttest\n")
     with pytest.raises(AidaError, match="d1 is a test donor of another fold too"):
@@ -112,32 +112,34 @@ def test_a_donor_every_fold_may_have_seen_is_named(cohort: Path) -> None:
     assert not (cohort / "out").exists()
 
 
-def test_a_scan_with_other_models_is_refused(cohort: Path) -> None:
-    record = cohort / "models" / "m.1" / "model.json"
-    scanned = [{"path": "model.json", "sha256": sha256(record.parent.parent / f"m.{k}" / record.name)} for k in (1, 2)]
+def test_a_scan_with_other_classifiers_is_refused(cohort: Path) -> None:
+    record = cohort / "classifiers" / "m.1" / "classifier.json"
+    scanned = [
+        {"path": "classifier.json", "sha256": sha256(record.parent.parent / f"m.{k}" / record.name)} for k in (1, 2)
+    ]
     (cohort / "scan" / "provenance.json").write_text(json.dumps({"inputs": scanned}))
     run(cohort)
-    save_model(model("m.1", temperature=2.0), record.parent)
-    with pytest.raises(AidaError, match=r"scanned with another model 'm\.1'.*Scan again"):
+    save_linear(classifier("m.1", temperature=2.0), record.parent)
+    with pytest.raises(AidaError, match=r"'m\.1' in .*classifiers is not the classifier of this scan\. Scan again"):
         run(cohort)
 
 
 def test_a_class_the_map_lacks_is_an_error_in_expected_counts_too(cohort: Path) -> None:
     """No cell need have the label: its expected number would silently be lost."""
-    path = cohort / "models" / "m.1" / "labels.tsv"
+    path = cohort / "classifiers" / "m.1" / "labels.tsv"
     path.write_text(path.read_text().replace("naive\tnaive", "other\tnaive"))
     with pytest.raises(AidaError, match="no row for naive"):
         run(cohort)
 
 
 def test_probabilities_of_classes_by_themselves_are_not_passed_on(cohort: Path) -> None:
-    save_model(model("m.1", link="sigmoid"), cohort / "models" / "m.1")
+    save_linear(classifier("m.1", link="sigmoid"), cohort / "classifiers" / "m.1")
     paths = [cohort / name for name in ("cohort.yaml", "cells.parquet", "scan")]
-    annotate(*paths, "m.1", cohort / "one", model_folder=cohort / "models")
+    annotate(*paths, "m.1", cohort / "one", classifier_folder=cohort / "classifiers")
     labels = pd.read_parquet(cohort / "one" / "labels.parquet")
     assert labels["probability"].isna().all()
     assert labels["margin_Treg"].notna().all()
 
 
-def test_folds_are_numbered_models_of_one_name() -> None:
+def test_folds_are_numbered_classifiers_of_one_name() -> None:
     assert find_folds("m", ["gate", "m.10", "m.2", "m.x", "mm.1", "m"]) == ["m.2", "m.10"]

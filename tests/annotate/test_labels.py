@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from aida_tools.annotate.labels import map_labels, read_label_map
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan.gate import LABELS
 
 MAP = (
@@ -21,7 +21,7 @@ MAP = (
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "model.labels.tsv"
+    path = tmp_path / "classifier.labels.tsv"
     path.write_text(MAP)
     return path
 
@@ -43,7 +43,7 @@ def test_a_label_without_a_row_is_listed(path: Path) -> None:
     ("old", "new", "message"),
     [
         ("label\t", "labels\t", "column 'label' is missing. Did you mean 'labels'"),
-        ("CD4 Treg naive\t", "CD4 Treg\t", "row 2: 'CD4 Treg' stands there twice"),
+        ("CD4 Treg naive\t", "CD4 Treg\t", "row 2: 'CD4 Treg' occurs twice"),
         ("CL:0000815", "CL:9999999", "column 'cell_type_id', row 1: value 'CL:9999999'"),
         ("naive\tTreg\t\tT,CD4_T", "naive\tTreg\t\tT", "counted as 'Treg' list different sets"),
         ("B\tB\t\t", "B\t\t\t", "column 'cell_type', row 3: empty"),

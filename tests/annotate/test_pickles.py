@@ -1,4 +1,4 @@
-"""Converting pickled models: nothing in a hostile file runs, and nothing but a model comes out."""
+"""Converting pickled classifiers: nothing in a hostile file runs, and nothing but a classifier comes out."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from aida_tools.annotate.pickles import read_celltypist
 from aida_tools.cli import main
-from aida_tools.errors import AidaError
-from aida_tools.scan.model import LinearModel
+from aida_tools.core.errors import AidaError
+from aida_tools.scan.classifier import LinearClassifier
 
 RAN = []
 
@@ -50,25 +50,25 @@ def celltypist_like(n_classes: int = 3, classifier: Any = None) -> dict[str, Any
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 @pytest.mark.parametrize("classifier", [LogisticRegression(), SGDClassifier(loss="log_loss")])
-def test_models_of_every_protocol_are_read(tmp_path: Path, protocol: int, classifier: Any) -> None:
+def test_classifiers_of_every_protocol_are_read(tmp_path: Path, protocol: int, classifier: Any) -> None:
     written = celltypist_like(classifier=classifier)
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(written, protocol))
-    model = read_celltypist(tmp_path / "m.pkl", "m")
-    np.testing.assert_array_equal(model.coef, written["Model"].coef_)
-    np.testing.assert_array_equal(model.intercept, written["Model"].intercept_)
-    np.testing.assert_array_equal(model.classes, written["Model"].classes_)
-    np.testing.assert_array_equal(model.genes, written["Model"].features)
-    np.testing.assert_array_equal(model.mean, written["Scaler_"].mean_)
-    np.testing.assert_array_equal(model.scale, written["Scaler_"].scale_)
-    assert model.about["details"] == "SYNTHETIC"
+    classifier = read_celltypist(tmp_path / "m.pkl", "m")
+    np.testing.assert_array_equal(classifier.coef, written["Model"].coef_)
+    np.testing.assert_array_equal(classifier.intercept, written["Model"].intercept_)
+    np.testing.assert_array_equal(classifier.classes, written["Model"].classes_)
+    np.testing.assert_array_equal(classifier.genes, written["Model"].features)
+    np.testing.assert_array_equal(classifier.mean, written["Scaler_"].mean_)
+    np.testing.assert_array_equal(classifier.scale, written["Scaler_"].scale_)
+    assert classifier.about["details"] == "SYNTHETIC"
 
 
 def test_two_classes_become_two_rows(tmp_path: Path) -> None:
     written = celltypist_like(2)
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(written))
-    model = read_celltypist(tmp_path / "m.pkl", "m")
+    classifier = read_celltypist(tmp_path / "m.pkl", "m")
     row = written["Model"].coef_[0]
-    np.testing.assert_array_equal(model.coef, [-row, row])
+    np.testing.assert_array_equal(classifier.coef, [-row, row])
 
 
 def _global(module: str, name: str) -> bytes:
@@ -92,7 +92,7 @@ HOSTILE = {
     "a codec that is not text": _global("_codecs", "encode") + b"(V00\nVhex\ntR.",
     "an outside object": b"Pthing\n.",
     "an object array of calls": pickle.dumps(np.array([Calls(detonate, 2)], dtype=object)),
-    "a call inside a model": pickle.dumps(celltypist_like() | {"description": Calls(detonate, 3)}),
+    "a call inside a classifier": pickle.dumps(celltypist_like() | {"description": Calls(detonate, 3)}),
     "a call as an attribute": pickle.dumps({"Model": Calls(detonate, 4), "Scaler_": StandardScaler()}),
     "an import": _global("importlib", "import_module") + b"(Vos\ntR.",
     "a class built without calling it": b"\x80\x02" + _global("subprocess", "Popen") + b"(tR.",
@@ -116,7 +116,7 @@ def test_hostile_pickles_do_not_run(what: str, tmp_path: Path, monkeypatch: pyte
 def test_hostile_pickles_would_run_elsewhere() -> None:
     """The bombs of these tests are live: Python's own unpickler sets them off."""
     RAN.clear()
-    pickle.load(io.BytesIO(HOSTILE["a call inside a model"]))  # noqa: S301
+    pickle.load(io.BytesIO(HOSTILE["a call inside a classifier"]))  # noqa: S301
     pickle.load(io.BytesIO(HOSTILE["an object array of calls"]))  # noqa: S301
     assert RAN == [(3,), (2,)]
 
@@ -124,21 +124,21 @@ def test_hostile_pickles_would_run_elsewhere() -> None:
 def test_the_refusal_names_the_culprit_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "m.pkl"
     path.write_bytes(HOSTILE["a call of this module"])
-    result = CliRunner().invoke(main, ["model", "import", str(path), "--out", str(tmp_path / "models")])
+    result = CliRunner().invoke(main, ["classifier", "import", str(path), "--out", str(tmp_path / "classifiers")])
     assert result.exit_code == 1
     assert f"{detonate.__module__}.detonate" in result.output
-    assert not (tmp_path / "models").exists()
+    assert not (tmp_path / "classifiers").exists()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pickle.dumps({"a": 1}), "not a CellTypist model"),
-        (pickle.dumps([1]), "not a CellTypist model"),
+        (pickle.dumps({"a": 1}), "not a CellTypist classifier"),
+        (pickle.dumps([1]), "not a CellTypist classifier"),
         (pickle.dumps(celltypist_like())[:-200], "not a readable pickle"),
         (b"", "not a readable pickle"),
-        (pickle.dumps(celltypist_like() | {"Model": LogisticRegression()}), "the model has no 'coef_'"),
-        (pickle.dumps(celltypist_like() | {"Scaler_": StandardScaler()}), "the model has no 'mean_'"),
+        (pickle.dumps(celltypist_like() | {"Model": LogisticRegression()}), "the classifier has no 'coef_'"),
+        (pickle.dumps(celltypist_like() | {"Scaler_": StandardScaler()}), "the classifier has no 'mean_'"),
         (b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.", "not a readable pickle"),
     ],
 )
@@ -149,19 +149,27 @@ def test_other_pickles_are_refused(tmp_path: Path, content: bytes, message: str)
 
 
 def test_import_and_show(tmp_path: Path) -> None:
-    (tmp_path / "My model.pkl").write_bytes(pickle.dumps(celltypist_like()))
+    (tmp_path / "My classifier.pkl").write_bytes(pickle.dumps(celltypist_like()))
     label_map = tmp_path / "map.tsv"
     label_map.write_text("label\tcell_type\tcell_type_id\tsets\ntype0\tTreg\tCL:0000815\tCD4_T\ntype1\tB\t\t\n")
-    models = tmp_path / "models"
-    args = ["model", "import", str(tmp_path / "My model.pkl"), "--out", str(models), "--label-map", str(label_map)]
+    classifiers = tmp_path / "classifiers"
+    args = [
+        "classifier",
+        "import",
+        str(tmp_path / "My classifier.pkl"),
+        "--out",
+        str(classifiers),
+        "--label-map",
+        str(label_map),
+    ]
     result = CliRunner().invoke(main, args)
     assert "no row for type2" in result.output
     with label_map.open("a") as handle:
         handle.write("type2\tNK\t\t\n")
     assert CliRunner().invoke(main, args).exit_code == 0
-    shown = CliRunner().invoke(main, ["model", "show", "My_model", "--models", str(models)])
+    shown = CliRunner().invoke(main, ["classifier", "show", "My_classifier", "--classifiers", str(classifiers)])
     assert shown.exit_code == 0
-    for text in ("3 classes, 8 genes", "type2", "details: SYNTHETIC", "file: My model.pkl"):
+    for text in ("3 classes, 8 genes", "type2", "details: SYNTHETIC", "file: My classifier.pkl"):
         assert text in shown.output
     result = CliRunner().invoke(main, [*args, "--name", "gate"])
     assert result.exit_code == 1
@@ -171,7 +179,9 @@ def test_import_and_show(tmp_path: Path) -> None:
 def test_the_same_scores_as_the_pickled_classifier(tmp_path: Path) -> None:
     written = celltypist_like(4)
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(written))
-    model: LinearModel = read_celltypist(tmp_path / "m.pkl", "m")
+    classifier: LinearClassifier = read_celltypist(tmp_path / "m.pkl", "m")
     x = np.random.default_rng(1).normal(size=(5, 8))
     expected = written["Model"].decision_function(written["Scaler_"].transform(x))
-    np.testing.assert_allclose((x - model.mean) / model.scale @ model.coef.T + model.intercept, expected)
+    np.testing.assert_allclose(
+        (x - classifier.mean) / classifier.scale @ classifier.coef.T + classifier.intercept, expected
+    )

@@ -28,6 +28,7 @@ from aida_tools.annotate.populations import (
     fit_two_normals,
     gate_cells,
 )
+from aida_tools.annotate.tables import PROTEIN_GATES
 from aida_tools.cli import main
 
 NAMES = {"CD3": "CD3_TotalSeqB", "CD4": "CD4_TotalSeqB", "CD8": "CD8a", "CD25": "CD25", "CD127": "CD127"}
@@ -260,7 +261,7 @@ def test_from_a_file_to_labels(cite: Cite) -> None:
     assert (labels[treg & called] == "Treg").mean() > 0.9
     assert called[treg].mean() > 0.6
     assert (labels[~treg] == "Treg").mean() < 0.002
-    gates = pd.read_csv(folder / "protein_gates.tsv", sep="\t")
+    gates = PROTEIN_GATES.read(folder)
     wide = gates.pivot(index="marker", columns="batch", values="threshold")
     assert (gates["source"] == "mixture").all()
     # The stronger stain has its own boundaries.
@@ -268,7 +269,7 @@ def test_from_a_file_to_labels(cite: Cite) -> None:
     sets = pd.read_csv(folder / "sets.tsv", sep="\t")
     assert set(sets.loc[sets["denominator"] == "CD4_T", "cell_type"]) == {"Treg", "CD4_T_other", "CD4_T_unresolved"}
     card = json.loads((folder / "annotator.json").read_text())
-    assert (card["kind"], card["models"]) == ("protein", [])
+    assert (card["kind"], card["classifiers"]) == ("protein", [])
     assert "CD4_TotalSeqB" in card["description"]
 
 
@@ -276,7 +277,7 @@ def test_thresholds_of_the_cohort_file_are_kept(cite: Cite) -> None:
     path = cite.folder / "cohort.yaml"
     path.write_text(path.read_text() + "  thresholds: { CD25: 33, CD127: 25 }\n")
     assert cite.run()[0] == 0
-    gates = pd.read_csv(cite.folder / "out" / "protein" / "protein_gates.tsv", sep="\t").set_index(["batch", "marker"])
+    gates = PROTEIN_GATES.read(cite.folder / "out" / "protein").set_index(["batch", "marker"])
     assert gates.loc[("b1", "CD25"), ["source", "threshold"]].tolist() == ["fixed", 33]
     labels = pd.read_parquet(cite.folder / "out" / "protein" / "labels.parquet")["cell_type"]
     assert "CD4_T_unresolved" not in set(labels)

@@ -1,4 +1,4 @@
-"""Models from wheels: only the pinned file, only its named members, nothing run. The wheels here are SYNTHETIC."""
+"""Classifiers from wheels: only the pinned file, only its named members, nothing run. The wheels here are SYNTHETIC."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from aida_tools.annotate import published
-from aida_tools.errors import AidaError
-from aida_tools.files import sha256
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import sha256
 from aida_tools.scan.network import Network
-from aida_tools.scan.scorers import load_any
+from aida_tools.scan.scorers import load_classifier
 from tests.annotate.test_pickles import celltypist_like
 
 GENES = [f"ENSG{i:011d}" for i in range(12)]
@@ -89,52 +89,54 @@ def label_map(tmp_path: Path, *labels: str) -> Path:
 
 def test_stcat_keeps_the_listed_classes(wheels: Path, tmp_path: Path) -> None:
     kept = label_map(tmp_path, "type3", "type1")
-    published.add_model("stcat", tmp_path / "models", label_map=kept, wheels=wheels)
-    model: Any = load_any(tmp_path / "models" / "stcat")
+    published.add_classifier("stcat", tmp_path / "classifiers", label_map=kept, wheels=wheels)
+    classifier: Any = load_classifier(tmp_path / "classifiers" / "stcat")
     written = celltypist_like(4)["Model"]
-    assert model.classes.tolist() == ["type1", "type3"]
-    np.testing.assert_array_equal(model.coef, written.coef_[[1, 3]])
-    np.testing.assert_array_equal(model.intercept, written.intercept_[[1, 3]])
-    assert "no licence file" in model.about["licence"]
-    assert (tmp_path / "models" / "stcat" / "labels.tsv").read_text() == kept.read_text()
+    assert classifier.classes.tolist() == ["type1", "type3"]
+    np.testing.assert_array_equal(classifier.coef, written.coef_[[1, 3]])
+    np.testing.assert_array_equal(classifier.intercept, written.intercept_[[1, 3]])
+    assert "no licence file" in classifier.about["licence"]
+    assert (tmp_path / "classifiers" / "stcat" / "labels.tsv").read_text() == kept.read_text()
 
 
 def test_actinn_keeps_the_listed_classes_of_both_networks(wheels: Path, tmp_path: Path) -> None:
     kept = label_map(tmp_path, "B cell", "Treg cell", "NK")
-    published.add_model("actinn", tmp_path / "models", label_map=kept, wheels=wheels)
-    model = load_any(tmp_path / "models" / "actinn")
-    assert isinstance(model, Network)
-    assert model.classes.tolist() == ["B cell", "NK", "Treg cell"]
-    assert model.symbols.tolist() == [*[f"SYMBOL{i}" for i in range(10)], *GENES[10:]]
+    published.add_classifier("actinn", tmp_path / "classifiers", label_map=kept, wheels=wheels)
+    classifier = load_classifier(tmp_path / "classifiers" / "actinn")
+    assert isinstance(classifier, Network)
+    assert classifier.classes.tolist() == ["B cell", "NK", "Treg cell"]
+    assert classifier.symbols.tolist() == [*[f"SYMBOL{i}" for i in range(10)], *GENES[10:]]
     with np.load(io.BytesIO(network_arrays(4, 2))) as arrays:
-        np.testing.assert_array_equal(model.fine[0][0][arrays["select_idx"]], arrays["W1"])
-        np.testing.assert_array_equal(model.fine[3][0], arrays["W4"][:, 1:3])
+        np.testing.assert_array_equal(classifier.fine[0][0][arrays["select_idx"]], arrays["W1"])
+        np.testing.assert_array_equal(classifier.fine[3][0], arrays["W4"][:, 1:3])
     # Genes that the published networks do not select have no weight.
-    assert not model.fine[0][0][[2, 5, 7, 10]].any()
-    assert "A teacher" in model.about["attribution"]
-    assert model.about["licence_text"] == "MIT License"
+    assert not classifier.fine[0][0][[2, 5, 7, 10]].any()
+    assert "A teacher" in classifier.about["attribution"]
+    assert classifier.about["licence_text"] == "MIT License"
 
 
 def test_another_file_under_the_pinned_name_is_refused(wheels: Path, tmp_path: Path) -> None:
     with (wheels / "stcat-1.1.2-py3-none-any.whl").open("ab") as handle:
         handle.write(b"x")
     with pytest.raises(AidaError, match="It is not the published file: do not use it"):
-        published.add_model("stcat", tmp_path / "models", label_map=label_map(tmp_path, "type1"), wheels=wheels)
-    assert not (tmp_path / "models").exists()
+        published.add_classifier(
+            "stcat", tmp_path / "classifiers", label_map=label_map(tmp_path, "type1"), wheels=wheels
+        )
+    assert not (tmp_path / "classifiers").exists()
 
 
-def test_a_label_the_model_does_not_have_is_named(wheels: Path, tmp_path: Path) -> None:
+def test_a_label_the_classifier_does_not_have_is_named(wheels: Path, tmp_path: Path) -> None:
     kept = label_map(tmp_path, "type1", "type2", "type9")
-    with pytest.raises(AidaError, match="the model has no type9"):
-        published.add_model("stcat", tmp_path / "m", label_map=kept, wheels=wheels)
+    with pytest.raises(AidaError, match="the classifier has no type9"):
+        published.add_classifier("stcat", tmp_path / "m", label_map=kept, wheels=wheels)
 
 
-def test_unknown_models_and_absent_wheels_are_named(tmp_path: Path) -> None:
+def test_unknown_classifiers_and_absent_wheels_are_named(tmp_path: Path) -> None:
     with pytest.raises(AidaError, match="Did you mean 'stcat'"):
-        published.add_model("STCAT", tmp_path)
+        published.add_classifier("STCAT", tmp_path)
     kept = label_map(tmp_path, "type1")
     with pytest.raises(AidaError, match=r"stcat 1\.1\.2 of the Python Package Index"):
-        published.add_model("stcat", tmp_path / "m", label_map=kept, wheels=tmp_path)
+        published.add_classifier("stcat", tmp_path / "m", label_map=kept, wheels=tmp_path)
 
 
 def test_the_download_is_pip_s_without_installing(
@@ -149,20 +151,20 @@ def test_the_download_is_pip_s_without_installing(
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    published.add_model("stcat", tmp_path / "models", label_map=label_map(tmp_path, "type1", "type2"))
+    published.add_classifier("stcat", tmp_path / "classifiers", label_map=label_map(tmp_path, "type1", "type2"))
     assert len(commands) == 1
     assert commands[0][1:4] == ["-m", "pip", "download"]
     assert {"--no-deps", "--only-binary", "stcat==1.1.2"} <= set(commands[0])
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(AidaError, match=r"No matching distribution.*--wheels"):
-        published.add_model("stcat", tmp_path / "models", label_map=label_map(tmp_path, "type1"))
+        published.add_classifier("stcat", tmp_path / "classifiers", label_map=label_map(tmp_path, "type1"))
 
 
 @pytest.mark.parametrize("name", ["actinn", "stcat"])
 def test_the_shipped_label_maps_tell_tregs_from_cd4(root: Path, name: str) -> None:
     from aida_tools.annotate.labels import read_label_map
-    from aida_tools.tables import read_tsv
+    from aida_tools.core.schema import read_tsv
 
     path = root / "config" / "annotators" / f"{name}.labels.tsv"
     table = read_label_map(path).assign(treg=read_tsv(path)["treg"])

@@ -54,15 +54,17 @@ def test_treg_share_of_cd4_in_pbmc(shared: Path, root: Path) -> None:
 
 
 @pytest.fixture
-def models(root: Path) -> Path:
-    """The folder of the published models; the test is skipped where they were not brought."""
-    folder = root / "models"
-    if not all((folder / name / "model.json").is_file() for name in ("actinn", "stcat")):
-        pytest.skip("the published models are not here: `aida-tools model add actinn --out models`, then stcat")
+def classifiers(root: Path) -> Path:
+    """The folder of the published classifiers; the test is skipped where they were not brought."""
+    folder = root / "classifiers"
+    if not all((folder / name / "classifier.json").is_file() for name in ("actinn", "stcat")):
+        pytest.skip(
+            "the published classifiers are not here: `aida-tools classifier add actinn --out classifiers`, then stcat"
+        )
     return folder
 
 
-def annotate_blood(path: Path, root: Path, models: Path, out: Path, *voters: str) -> dict[str, pd.Series]:
+def annotate_blood(path: Path, root: Path, classifiers: Path, out: Path, *voters: str) -> dict[str, pd.Series]:
     """Label real cells by the annotators named, and by their consensus."""
     (out / "fetch").mkdir(parents=True)
     (out / "fetch" / "source.json").write_text(json.dumps({"path": str(path), "format": "h5ad"}))
@@ -72,21 +74,21 @@ def annotate_blood(path: Path, root: Path, models: Path, out: Path, *voters: str
     cells.to_parquet(out / "cells.parquet")
     table = root / "config" / "annotators" / "gate.tsv"
     inputs = out / "cohort.yaml", out / "fetch", out / "scan"
-    scan(*inputs, gate_path=table, models=["actinn", "stcat"], model_folder=models)
+    scan(*inputs, gate_path=table, classifiers=["actinn", "stcat"], classifier_folder=classifiers)
     for name in voters:
         label_map = root / "config" / "annotators" / "gate.labels.tsv" if name == "gate" else None
         annotate(
             out / "cohort.yaml", out / "cells.parquet", out / "scan", name, out / name, label_map=label_map,
-            model_folder=models,
+            classifier_folder=classifiers,
         )  # fmt: skip
     consensus([out / name for name in voters], out / "consensus")
     paths = {name: out / name / "labels.parquet" for name in (*voters, "consensus")}
     return {name: pd.read_parquet(path)["cell_type"].astype(str) for name, path in paths.items()}
 
 
-def test_lineages_of_sorted_cells_by_blood(shared: Path, root: Path, models: Path, tmp_path: Path) -> None:
+def test_lineages_of_sorted_cells_by_blood(shared: Path, root: Path, classifiers: Path, tmp_path: Path) -> None:
     path = shared / "data" / "sorted_b_cd4_cd8_800.h5ad"
-    label = annotate_blood(path, root, models, tmp_path, "gate", "actinn", "blood")["blood"]
+    label = annotate_blood(path, root, classifiers, tmp_path, "gate", "actinn", "blood")["blood"]
     with h5py.File(path) as handle:
         sorted_as = pd.Series(read_elem(handle["obs"])["FACS_type"].to_numpy())
     table = pd.crosstab(sorted_as, label, normalize="index")
@@ -98,10 +100,12 @@ def test_lineages_of_sorted_cells_by_blood(shared: Path, root: Path, models: Pat
     assert table.loc["B cells"].get("Treg", 0) == table.loc["CD8 T cells"].get("Treg", 0) == 0
 
 
-def test_treg_share_of_cd4_in_pbmc_by_every_annotator(shared: Path, root: Path, models: Path, tmp_path: Path) -> None:
+def test_treg_share_of_cd4_in_pbmc_by_every_annotator(
+    shared: Path, root: Path, classifiers: Path, tmp_path: Path
+) -> None:
     path = shared / "data" / "pbmc_10x_4samples.h5ad"
     with h5py.File(path) as handle:
         sample = pd.Series(read_elem(handle["obs"])["sample"].to_numpy())
-    for name, label in annotate_blood(path, root, models, tmp_path, "gate", "actinn", "blood").items():
+    for name, label in annotate_blood(path, root, classifiers, tmp_path, "gate", "actinn", "blood").items():
         share = (label == "Treg").groupby(sample).sum() / label.str.match("Treg|CD4_T").groupby(sample).sum()
         assert share.between(0.01, 0.08).all(), (name, share)

@@ -18,11 +18,14 @@ from sklearn.metrics import precision_recall_fscore_support
 from aida_tools.annotate import learn
 from aida_tools.annotate.expression import choose_genes, gather_expression
 from aida_tools.annotate.run import annotate
-from aida_tools.annotate.train import train_model
-from aida_tools.errors import AidaError
-from aida_tools.scan.model import load_model
-from aida_tools.scan.run import SCAN, scan
+from aida_tools.annotate.tables import DONORS, EVALUATION, EVALUATION_BY_SITE, RELIABILITY
+from aida_tools.annotate.train import train_classifier
+from aida_tools.core.errors import AidaError
+from aida_tools.core.tables import EXPECTED
+from aida_tools.scan.classifier import load_linear
+from aida_tools.scan.run import scan
 from aida_tools.scan.stores import open_counts
+from aida_tools.scan.tables import LABEL_MAP, SCAN
 
 COHORT = """
 name: small
@@ -85,22 +88,23 @@ def cohort(tmp_path: Path, truth: dict[str, Any], root: Path) -> Path:
 @pytest.fixture
 def train(cohort: Path) -> Callable[..., Path]:
     def go(**options: Any) -> Path:
-        folders = [cohort / name for name in ("cohort.yaml", "fetch", "cells", "author", "models")]
-        train_model(*folders, **({"name": "m", "genes_per_class": 12, "cells_per_class": 300} | options))
-        return cohort / "models" / "m"
+        folders = [cohort / name for name in ("cohort.yaml", "fetch", "cells", "author", "classifiers")]
+        train_classifier(*folders, **({"name": "m", "genes_per_class": 12, "cells_per_class": 300} | options))
+        return cohort / "classifiers" / "m"
 
     return go
 
 
-def test_a_trained_model_labels_the_cohort_through_the_scan(
+def test_a_trained_classifier_labels_the_cohort_through_the_scan(
     train: Callable[..., Path], cohort: Path, root: Path, truth: dict[str, Any]
 ) -> None:
     folder = train()
     scan(
-        cohort / "cohort.yaml", cohort / "fetch", cohort / "scan", models=["m"], model_folder=cohort / "models",
+        cohort / "cohort.yaml", cohort / "fetch", cohort / "scan", classifiers=["m"],
+        classifier_folder=cohort / "classifiers",
         gate_path=root / "config" / "annotators" / "gate.tsv",
     )  # fmt: skip
-    table = pd.read_parquet(cohort / "scan" / SCAN)
+    table = pd.read_parquet(cohort / "scan" / SCAN.file)
     right = table["m:label"].astype(str) == truth["label"]
     assert right.mean() > 0.9
     # Probabilities are those of the composition as it is, although rare types were learnt from in excess.
@@ -119,23 +123,29 @@ def test_a_trained_model_labels_the_cohort_through_the_scan(
 def test_folds_label_their_own_cohort_with_expected_counts(
     train: Callable[..., Path], cohort: Path, root: Path, truth: dict[str, Any]
 ) -> None:
-    """From training in folds through the scan to labels and expected counts, each cell by a model new to its donor."""
+    """From training in folds through the scan to labels and expected counts, each by a classifier new to its donor."""
     cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
     cells.assign(sample_id=cells["donor_id"] + "|b1", author_label=truth["label"]).to_parquet(
         cohort / "cells" / "cells.parquet"
     )
     train(folds=2)
-    models = ["m.1", "m.2"]
+    classifiers = ["m.1", "m.2"]
     scan(
-        cohort / "cohort.yaml", cohort / "fetch", cohort / "scan", models=models, model_folder=cohort / "models",
-        gate_path=root / "config" / "annotators" / "gate.tsv", samples_path=cohort / "cells", expected=models,
+        cohort / "cohort.yaml", cohort / "fetch", cohort / "scan", classifiers=classifiers,
+        classifier_folder=cohort / "classifiers",
+        gate_path=root / "config" / "annotators" / "gate.tsv", samples_path=cohort / "cells", expected=classifiers,
     )  # fmt: skip
     annotate(
-        cohort / "cohort.yaml", cohort / "cells", cohort / "scan", "m", cohort / "m", model_folder=cohort / "models"
+        cohort / "cohort.yaml",
+        cohort / "cells",
+        cohort / "scan",
+        "m",
+        cohort / "m",
+        classifier_folder=cohort / "classifiers",
     )
     labels = pd.read_parquet(cohort / "m" / "labels.parquet")
     assert (labels["cell_type"].astype(str) == truth["label"]).mean() > 0.9
-    table = pd.read_csv(cohort / "m" / "expected.tsv", sep="\t")
+    table = EXPECTED.read(cohort / "m")
     expected = table.pivot(index="sample_id", columns="cell_type", values="n_expected")
     n_cells = cells.groupby(cells["donor_id"] + "|b1").size()
     np.testing.assert_allclose(expected.sum(axis=1), n_cells[expected.index], atol=1e-6)
@@ -145,24 +155,26 @@ def test_folds_label_their_own_cohort_with_expected_counts(
 
 def test_the_figures_are_of_donors_it_has_not_seen(train: Callable[..., Path], cohort: Path) -> None:
     folder = train(seed=3, cells_per_class=3000)
-    model = load_model(folder)
+    classifier = load_linear(folder)
     cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
-    roles = pd.read_csv(folder / "donors.tsv", sep="\t").set_index("donor_id")["role"]
+    roles = DONORS.read(folder).set_index("donor_id")["role"]
     assert sorted(roles.index) == sorted(cells["donor_id"].unique())
     test = (cells["donor_id"].map(roles) == "test").to_numpy()
     labels = pd.read_parquet(cohort / "author" / "labels.parquet")["label"]
     known = labels.notna().to_numpy()
-    by_class = pd.read_csv(folder / "evaluation.tsv", sep="\t").set_index("label")
+    by_class = EVALUATION.read(folder).set_index("label")
     assert by_class["n"].to_dict() == labels[known & test].value_counts().to_dict()
-    assert "6 to learn from, 2 to calibrate, 2 to test" in model.about["donors"]
+    assert "6 to learn from, 2 to calibrate, 2 to test" in classifier.about["donors"]
     assert by_class["f1"].min() > 0.7
     assert by_class["n_expected"].sum() == pytest.approx(by_class["n"].sum())
+    assert RELIABILITY.read(folder)["n"].sum() == by_class["n"].sum()
+    assert LABEL_MAP.read(folder)["label"].tolist() == classifier.classes.tolist()
 
 
-def test_the_same_seed_gives_the_same_model(train: Callable[..., Path]) -> None:
-    first = (train() / "model.npz").read_bytes()
-    assert (train() / "model.npz").read_bytes() == first
-    assert (train(seed=2) / "model.npz").read_bytes() != first
+def test_the_same_seed_gives_the_same_classifier(train: Callable[..., Path]) -> None:
+    first = (train() / "classifier.npz").read_bytes()
+    assert (train() / "classifier.npz").read_bytes() == first
+    assert (train(seed=2) / "classifier.npz").read_bytes() != first
 
 
 def test_every_donor_is_unseen_by_one_fold(train: Callable[..., Path], cohort: Path) -> None:
@@ -170,10 +182,8 @@ def test_every_donor_is_unseen_by_one_fold(train: Callable[..., Path], cohort: P
     control = cells["donor_id"] == "d9"
     cells.assign(is_control=control).to_parquet(cohort / "cells" / "cells.parquet")
     train(folds=3, cells_per_class=3000)
-    folders = [cohort / "models" / f"m.{k}" for k in (1, 2, 3)]
-    roles = pd.concat(
-        [pd.read_csv(f / "donors.tsv", sep="\t").set_index("donor_id")["role"].rename(f.name) for f in folders], axis=1
-    )
+    folders = [cohort / "classifiers" / f"m.{k}" for k in (1, 2, 3)]
+    roles = pd.concat([DONORS.read(f).set_index("donor_id")["role"].rename(f.name) for f in folders], axis=1)
     people = roles.drop("d9")
     assert (people == "test").sum(axis=1).tolist() == [1] * 9
     assert people.notna().all(axis=None)
@@ -182,22 +192,22 @@ def test_every_donor_is_unseen_by_one_fold(train: Callable[..., Path], cohort: P
     assert roles.loc["d9"].dropna().to_dict() == {"m.1": "test"}
     labels = pd.read_parquet(cohort / "author" / "labels.parquet")["label"]
     judged = cells[labels.notna() & ~control]
-    tables = [pd.read_csv(f / "evaluation_by_site.tsv", sep="\t") for f in folders]
+    tables = [EVALUATION_BY_SITE.read(f) for f in folders]
     assert sum(t["n"].sum() for t in tables) == len(judged)
     by_site = pd.concat(tables).groupby(["site", "label"])["n"].sum()
     expected = pd.crosstab(judged["site"], labels[judged.index]).stack()
     assert by_site.to_dict() == expected.to_dict()
-    assert load_model(folders[1]).name == "m.2"
+    assert load_linear(folders[1]).name == "m.2"
 
 
 def test_a_fold_learns_nothing_from_its_test_donors(
     train: Callable[..., Path], cohort: Path, truth: dict[str, Any]
 ) -> None:
-    """Scrambling the labels of a fold's test donors leaves its model, its genes included, as it is."""
+    """Scrambling the labels of a fold's test donors leaves its classifier, its genes included, as it is."""
     train(folds=2, cells_per_class=3000)
-    folders = [cohort / "models" / f"m.{k}" for k in (1, 2)]
-    before = [(f / "model.npz").read_bytes() for f in folders]
-    roles = pd.read_csv(folders[0] / "donors.tsv", sep="\t").set_index("donor_id")["role"]
+    folders = [cohort / "classifiers" / f"m.{k}" for k in (1, 2)]
+    before = [(f / "classifier.npz").read_bytes() for f in folders]
+    roles = DONORS.read(folders[0]).set_index("donor_id")["role"]
     unseen = pd.Series(truth["donor"]).map(roles) == "test"
     path = cohort / "author" / "labels.parquet"
     labels = pd.read_parquet(path)
@@ -205,7 +215,7 @@ def test_a_fold_learns_nothing_from_its_test_donors(
     labels.loc[unseen, ["cell_type", "label"]] = scrambled.to_numpy()
     labels.to_parquet(path)
     train(folds=2, cells_per_class=3000)
-    after = [(f / "model.npz").read_bytes() for f in folders]
+    after = [(f / "classifier.npz").read_bytes() for f in folders]
     assert after[0] == before[0]
     assert after[1] != before[1]
 
@@ -219,12 +229,12 @@ def test_a_class_without_a_donor_to_learn_from_is_left_out_and_said(
     labels.loc[(cells["donor_id"] == "d3") & (labels["label"] == "B"), ["label", "cell_type"]] = "rare"
     labels.to_parquet(path)
     train(folds=2)
-    folders = [cohort / "models" / f"m.{k}" for k in (1, 2)]
-    seen = [set(load_model(f).classes.tolist()) for f in folders]
+    folders = [cohort / "classifiers" / f"m.{k}" for k in (1, 2)]
+    seen = [set(load_linear(f).classes.tolist()) for f in folders]
     assert sorted(map(len, seen)) in ([3, 3], [3, 4])
     k = next(k for k, f in enumerate(folders) if "rare" not in seen[k] and "d3\ttest" in (f / "donors.tsv").read_text())
-    assert f"model 'm.{k + 1}' will not know rare" in capsys.readouterr().err
-    table = pd.read_csv(folders[k] / "evaluation.tsv", sep="\t").set_index("label")
+    assert f"classifier 'm.{k + 1}' will not know rare" in capsys.readouterr().err
+    table = EVALUATION.read(folders[k]).set_index("label")
     assert table.loc["rare", "n"] > 0
     assert table.loc["rare", "recall"] == 0
     assert "rare" not in (folders[k] / "labels.tsv").read_text()
@@ -240,13 +250,13 @@ def test_too_few_donors_are_refused(train: Callable[..., Path], cohort: Path) ->
     few.to_parquet(cohort / "cells" / "cells.parquet")
     with pytest.raises(AidaError, match=r"3 donors .* for 2 fold"):
         train(folds=2)
-    assert not (cohort / "models").exists()
+    assert not (cohort / "classifiers").exists()
 
 
 def test_donors_without_labels_cannot_test(train: Callable[..., Path], cohort: Path) -> None:
     cells = pd.read_parquet(cohort / "cells" / "cells.parquet")
     train(folds=1)
-    roles = pd.read_csv(cohort / "models" / "m" / "donors.tsv", sep="\t").set_index("donor_id")["role"]
+    roles = pd.read_csv(cohort / "classifiers" / "m" / "donors.tsv", sep="\t").set_index("donor_id")["role"]
     path = cohort / "author" / "labels.parquet"
     labels = pd.read_parquet(path)
     labels.loc[(cells["donor_id"].map(roles) == "calibrate").to_numpy(), ["label", "cell_type"]] = None

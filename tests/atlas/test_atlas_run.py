@@ -19,15 +19,19 @@ from click.testing import CliRunner
 from aida_tools.atlas.embed import integrate
 from aida_tools.atlas.h5ad import organism_of
 from aida_tools.atlas.run import atlas
+from aida_tools.atlas.step import Options
 from aida_tools.cli import main
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
+from aida_tools.core.options import make
+from aida_tools.core.tables import CELLS
 from aida_tools.scan.blocks import Genes
-from aida_tools.tables import CELL_COLUMNS
 from tests.atlas.conftest import COHORT, N_RARE, Cohort, plant, write_cohort
+from tests.small import as_declared
 
 
 def run(cohort: Cohort, out: Path, **options: object) -> ad.AnnData:
-    atlas(cohort.cohort, cohort.fetched, cohort.cells, cohort.labels, out, threads=1, **options)
+    asked = make(Options, {"threads": 1} | options, "the test")
+    atlas(cohort.cohort, cohort.fetched, cohort.cells, cohort.labels, out, options=asked)
     return read(out)
 
 
@@ -109,13 +113,13 @@ def test_the_file_says_what_it_is(drawn: tuple[ad.AnnData, Path]) -> None:
     data, out = drawn
     assert data.uns["title"] == "SYNTHETIC: small counts, a sketch of 600 of 3,000 cells"
     said = data.uns["aida_tools"]
-    assert "not proportional" in said["sketch"]
+    assert "do not compute shares" in said["sketch"]
     assert "sketch_weight" in said["sketch"]
     assert bool(said["synthetic"])
     details = json.loads((out / "provenance.json").read_text())["details"]
     assert details["n_cells"] == 600
     assert details["quota_of_a_type"] == 60
-    about = pd.read_csv(out / "sketch_about.tsv", sep="\t").set_index("key")["value"]
+    about = as_declared(out / "sketch_about.tsv").set_index("key")["value"]
     assert about[["annotator", "harmony", "n_cells_of_cohort"]].tolist() == ["author", "False", "3000"]
 
 
@@ -132,7 +136,7 @@ def test_human_genes_are_told_by_their_ids() -> None:
 
 def test_the_table_is_the_file_shuffled(drawn: tuple[ad.AnnData, Path]) -> None:
     data, out = drawn
-    table = pd.read_csv(out / "sketch.tsv", sep="\t")
+    table = as_declared(out / "sketch.tsv")
     assert list(table) == ["x", "y", "cell_type", "site", "batch", "expr:FOXP3", "expr:CD3E", "expr:LYZ"]
     np.testing.assert_allclose(np.sort(table["x"]), np.sort(data.obsm["X_umap"][:, 0]), atol=1e-3)
     label = data.obs["cell_type:author"].astype(object).fillna("none").to_numpy()
@@ -197,7 +201,7 @@ def test_sorted_cells_lie_with_their_like(shared: Path, tmp_path: Path) -> None:
     (tmp_path / "cohort.yaml").write_text(COHORT.format(path=path.name))
     (tmp_path / "fetch" / "source.json").write_text(json.dumps({"path": str(path.resolve()), "format": "h5ad"}))
     cells = pd.DataFrame({"cell_id": sorted_as.index.astype(str), "is_control": False, "age": np.nan})
-    cells = cells.assign(**dict.fromkeys(set(CELL_COLUMNS) - set(cells), "x")).assign(sex="unknown", cell_type_id=None)
+    cells = cells.assign(**dict.fromkeys(set(CELLS.names) - set(cells), "x")).assign(sex="unknown", cell_type_id=None)
     cells.to_parquet(tmp_path / "cells.parquet", index=False)
     pd.DataFrame({"cell_id": cells["cell_id"], "cell_type": kind}).to_parquet(folder / "labels.parquet", index=False)
     cohort = Cohort(

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from aida_tools.atlas import passes, sketch
 from aida_tools.atlas.run import choose_cells
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan.stores import open_counts
 from tests.atlas.conftest import N_GENES, N_RARE, plant, symbols
 

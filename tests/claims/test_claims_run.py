@@ -13,15 +13,22 @@ from jsonschema import Draft202012Validator
 from scipy import special
 from statsmodels.stats.multitest import multipletests
 
-from aida_tools.claims.evidence import flip
 from aida_tools.claims.model import Claims, Untestable, load_claims
 from aida_tools.claims.shifts import shifts
 from aida_tools.claims.verdict import ALIASED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
 from aida_tools.cli import main
-from aida_tools.compare.run import Options, compare
+from aida_tools.compare.run import compare
+from aida_tools.compare.step import Options
+from aida_tools.compare.tables import read_estimates
+from aida_tools.core.schema import write_tsv
+from aida_tools.design.contrasts import Contrast
 from aida_tools.sample.run import check_batches, draw_cohort
 from aida_tools.sample.truth import sets
-from aida_tools.tables import read_estimates, write_tsv
+
+
+def flip(contrast: str) -> str:
+    return str(Contrast.parse(contrast).flipped())
+
 
 B_CELLS = ["naive_B", "memory_B_IGHMhi", "memory_B_IGHMlo", "atypical_B", "Plasma_Cell", "B"]
 
@@ -270,7 +277,7 @@ def test_slopes_that_differ_are_found_and_slopes_alone_do_not_make_them(three: P
 
 
 def test_a_model_of_differences_inside_batches_is_fitted_as_such(three: Path, tmp_path: Path) -> None:
-    options = Options(models=("betabinomial-library",), focus="bent")
+    options = Options(models=("betabinomial-batch",), focus="bent")
     compare(three / "counts.tsv", three / "samples.tsv", tmp_path / "compare", options=options)
     test = {"denominator": "all", "contrasts": ["population: C - A"], "direction": "lower", "family": "f"}
     claims = write_claims(
@@ -279,7 +286,7 @@ def test_a_model_of_differences_inside_batches_is_fitted_as_such(three: Path, tm
     told = verdicts(tmp_path / "compare", claims, tmp_path / "out")
     # All but the rest is the rest turned around.
     assert told.loc["claim-0", "estimate"] == pytest.approx(-told.loc["claim-1", "estimate"], abs=1e-6)
-    assert told.loc["claim-0", "model"] == "betabinomial-library"
+    assert told.loc["claim-0", "model"] == "betabinomial-batch"
 
 
 def test_shifts_rank_all_types_with_their_own_false_discovery_rate(compared: Path) -> None:

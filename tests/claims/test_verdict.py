@@ -14,16 +14,16 @@ from aida_tools.claims.verdict import (
     SUPPORTED,
     Evidence,
     claim_p_value,
-    in_words,
     obstacle,
     sentence,
     verdict_of,
     weakest,
 )
+from aida_tools.design.contrasts import Contrast
 
 
 def made(estimate: float, std_error: float = 0.1, status: str = "within-site", **more: object) -> Evidence:
-    return Evidence("population: A - B", status, estimate, std_error, 40.0, **more)  # type: ignore[arg-type]
+    return Evidence(Contrast("population", "A", "B"), status, estimate, std_error, 40.0, **more)  # type: ignore[arg-type]
 
 
 def test_p_values_are_those_of_statsmodels() -> None:
@@ -78,15 +78,15 @@ def test_lack_of_evidence_is_told_from_evidence_of_absence() -> None:
     assert f"excludes odds ratios below {low:.3g}" in lack
     # 80 % power at the t of 40 degrees of freedom.
     found = np.exp(-0.1 * (stats.t.ppf(0.975, 40) + stats.t.ppf(0.8, 40)))
-    assert f"finds an odds ratio of {found:.2g}" in lack
+    assert f"has 80 % power to find an odds ratio of {found:.2g}" in lack
     absence = sentence([narrow], "lower", 0.8)
     assert "evidence that any difference is small" in absence
     assert "lack of evidence, not" not in absence
 
 
 def test_the_other_way_is_said() -> None:
-    assert "point the other way" in sentence([made(0.5)], "lower", 1.0)
-    assert "point the other way" in sentence([made(-0.5)], "higher", 1.0)
+    assert "show the opposite" in sentence([made(0.5)], "lower", 1.0)
+    assert "show the opposite" in sentence([made(-0.5)], "higher", 1.0)
 
 
 def test_a_supported_claim_between_sites_says_what_it_cannot_tell() -> None:
@@ -114,7 +114,6 @@ def test_what_is_not_similar_is_told_apart(estimate: float, error: float, words:
 
 
 def test_missing_estimates_are_named() -> None:
-    gone = Evidence("population: A - rest", "too-few", note="A has 1 sample")
+    gone = Evidence(Contrast("population", "A", "rest"), "too-few", note="A has 1 sample")
     assert obstacle([made(-1.0), gone]) == "A against all others: A has 1 sample"
     assert not gone.known
-    assert in_words("age") == "age"

@@ -14,9 +14,10 @@ from aida_tools.cohort.fetch import fetch
 from aida_tools.cohort.labels import resolve_labels
 from aida_tools.cohort.ontology import check_cell_type, is_deprecated, term_label
 from aida_tools.cohort.source import read_source
-from aida_tools.config import CellxgeneSource, load_cohort, load_populations
+from aida_tools.core.cohort_file import CellxgeneSource, load_cohort
+from aida_tools.core.populations import load_populations
+from aida_tools.core.tables import read_cells
 from aida_tools.sample.run import write_sample
-from aida_tools.tables import read_cells
 from tests.cohort.server import COLLECTION, DATASET, NEW, Discover, serve
 
 

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from aida_tools.cli import main
 from aida_tools.cohort.cells import canonical_cells
-from aida_tools.config import load_populations
-from aida_tools.errors import AidaError
-from aida_tools.tables import CELL_COLUMNS, read_cells
+from aida_tools.core.errors import AidaError
+from aida_tools.core.populations import load_populations
+from aida_tools.core.tables import CELLS, read_cells
 from tests.cohort.tiny import cohort_config, make_anndata, write_h5ad
 
 
@@ -36,9 +36,9 @@ def test_the_command_line_goes_from_an_h5ad_to_cells_in_file_order(
     result = run(main, ["cells", *arguments, "--out", str(tmp_path / "cells")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     cells = read_cells(tmp_path / "cells" / "cells.parquet")
-    assert list(cells.columns) == [*CELL_COLUMNS, "bmi", "smoking"]
+    assert list(cells.columns) == [*CELLS.names, "bmi", "smoking"]
     assert cells["cell_id"].tolist() == obs.index.tolist()
-    first = cells.iloc[0][list(CELL_COLUMNS)].to_dict()
+    first = cells.iloc[0][CELLS.names].to_dict()
     assert first == {
         "cell_id": "ACGT0000-SG_HEL_B001_L001", "sample_id": "SG_HEL_H001|SG_HEL_B001", "donor_id": "SG_HEL_H001",
         "population": "SG_Chinese", "site": "SG", "batch": "SG_HEL_B001", "library": "SG_HEL_B001_L001",
@@ -136,7 +136,7 @@ def test_sex_by_label_or_ontology_id(obs: pd.DataFrame, root: Path, column: str)
 
 def test_other_codes_of_sex_need_a_translation(obs: pd.DataFrame, root: Path) -> None:
     obs["sex"] = obs["sex"].map({"female": 2, "male": 1}).astype(int)
-    with pytest.raises(AidaError, match=r"obs column 'sex'.*value '2' is no sex known here.*levels"):
+    with pytest.raises(AidaError, match=r"obs column 'sex'.*value '2' is not a known sex.*levels"):
         canonical(obs, root)
     cells, _ = canonical(obs, root, **{"columns.sex": {"column": "sex", "levels": {"1": "male", "2": "female"}}})
     assert cells["sex"].value_counts().to_dict() == {"male": 36, "female": 24}

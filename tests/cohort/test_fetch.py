@@ -17,8 +17,8 @@ from aida_tools.cohort.fetch import fetch
 from aida_tools.cohort.read import read_obs
 from aida_tools.cohort.source import counts_file, read_source
 from aida_tools.cohort.web import Patience
-from aida_tools.errors import AidaError
-from aida_tools.files import sha256
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import sha256
 from tests.cohort.server import COLLECTION, DATASET, NEW, OLD, Discover, serve
 from tests.cohort.tiny import COHORT, make_anndata, make_obs, write_h5ad
 
@@ -333,7 +333,7 @@ def test_what_is_published_is_no_whole_h5ad(
 def test_an_api_that_changed(cohort: Callable[..., Path], discover: Discover, tmp_path: Path) -> None:
     discover.files = {"": discover.files[NEW]}
     discover.omit = "dataset_version_id"
-    with pytest.raises(AidaError, match=r"not of the form the Discover API promises .*dataset_version_id.*source.api"):
+    with pytest.raises(AidaError, match=r"not as the Discover API documents it .*dataset_version_id.*source.api"):
         get(cohort(), tmp_path / "out")
     discover.omit = "assets"
     with pytest.raises(AidaError, match="it offers no H5AD file, only nothing"):

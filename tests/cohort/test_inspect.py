@@ -14,9 +14,9 @@ from aida_tools.cli import main
 from aida_tools.cohort.cells import make_cells
 from aida_tools.cohort.fetch import fetch
 from aida_tools.cohort.inspect import guess_columns, inspect
-from aida_tools.config import load_cohort
-from aida_tools.errors import AidaError
-from aida_tools.tables import read_cells
+from aida_tools.core.cohort_file import load_cohort
+from aida_tools.core.errors import AidaError
+from aida_tools.core.tables import read_cells
 from tests.cohort.test_read import write_10x_h5, write_10x_mtx
 from tests.cohort.tiny import make_anndata, write_h5ad
 
@@ -102,7 +102,7 @@ def test_the_draft_for_10x_input_runs_as_it_is_and_says_what_to_fill_in(tmp_path
     path = (write_10x_h5 if kind == "10x-h5" else write_10x_mtx)(tmp_path / "input", 3)
     draft = tmp_path / "cohort.yaml"
     assert "'source.obs'" in inspect(path, write_cohort=draft)
-    assert "# Who the cells are of: write a TSV or CSV" in draft.read_text()
+    assert "# To say which donor each cell is from, write a TSV or CSV" in draft.read_text()
 
     def cells() -> pd.DataFrame:
         fetch(draft, tmp_path / "fetch")

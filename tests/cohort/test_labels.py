@@ -9,8 +9,8 @@ import pytest
 
 from aida_tools.cohort.labels import resolve_labels
 from aida_tools.cohort.ontology import check_cell_type, descendants
-from aida_tools.config import Labels
-from aida_tools.errors import AidaError
+from aida_tools.core.cohort_file import Labels
+from aida_tools.core.errors import AidaError
 from tests.cohort.tiny import LABELS
 
 

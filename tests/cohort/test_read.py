@@ -18,8 +18,8 @@ from scipy.io import mmwrite
 from aida_tools.cohort.cells import make_cells
 from aida_tools.cohort.fetch import fetch
 from aida_tools.cohort.read import INDEX, read_obs
-from aida_tools.errors import AidaError
-from aida_tools.tables import read_cells
+from aida_tools.core.errors import AidaError
+from aida_tools.core.tables import read_cells
 from tests.cohort.tiny import COHORT, make_anndata, make_obs, write_h5ad
 
 TEXT = h5py.string_dtype()
@@ -219,7 +219,7 @@ def test_10x_input_without_annotations(tmp_path: Path, root: Path, write_cohort:
     ("notes", "words"),
     [
         ("barcode\twho\nAAAC-1\td1\nAAAT-1\td1\n", r"lacks barcode 'AAAG-1' .*\(1 of 3 cells\)"),
-        ("barcode\twho\nAAAC-1\td1\nAAAC-1\td2\n", r"column 'barcode', row 2: barcode 'AAAC-1' stands there twice"),
+        ("barcode\twho\nAAAC-1\td1\nAAAC-1\td2\n", r"column 'barcode', row 2: barcode 'AAAC-1' occurs twice"),
         ("", "not a readable table"),
         (None, "no such file .key 'source.obs'"),
     ],

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aida_tools.config import CohortConfig, parse
+from aida_tools.core.cohort_file import CohortConfig
+from aida_tools.core.config import parse
 
 #: Donor, library, population, sex, stage; a control runs in two sites under one id.
 PEOPLE = (

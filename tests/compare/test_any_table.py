@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aida_tools.compare.run import Options, compare_tables
-from aida_tools.errors import AidaError
-from aida_tools.tables import EMPTY_STATUSES
+from aida_tools.compare.run import compare_tables
+from aida_tools.compare.step import Options
+from aida_tools.core.errors import AidaError
+from aida_tools.core.names import EMPTY_STATUSES
 
 FORMULAS = (
     "~ population", "~ population + age + sex", "~ population + age + sex + site", "~ population + donor_id",

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from aida_tools.compare.run import Options, compare_tables
-from aida_tools.errors import AidaError
+from aida_tools.compare.run import compare_tables
+from aida_tools.compare.step import Options
+from aida_tools.core.errors import AidaError
 
 from .made import make_cohort
 

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from aida_tools.cli import main
 from aida_tools.compose.counts import count_cells
 from aida_tools.compose.run import compose, make_samples
-from aida_tools.errors import AidaError
-from aida_tools.tables import check_counts_match_samples, read_counts, read_samples, write_parquet, write_tsv
+from aida_tools.core.errors import AidaError
+from aida_tools.core.schema import write_parquet, write_tsv
+from aida_tools.core.tables import check_counts_match_samples, read_counts, read_samples
 
 
 def make_cells(n: int = 400) -> pd.DataFrame:
@@ -129,7 +130,7 @@ def test_wide_table_becomes_counts_and_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "options", "expected"),
     [
-        (WIDE, (), "nothing says which population"),
+        (WIDE, (), "no column says which population"),
         (WIDE, ("--id-pattern", "(?P<population>x)"), "row 1: value 'ctrl-1' does not match"),
         (WIDE, ("--column", "population=NKT"), "Did you mean 'NK'?"),
         (WIDE.replace("5,7", "5,-7"), ("--id-pattern", "(?P<population>....)"), "column 'NK', row 2: value '-7'"),
@@ -138,7 +139,7 @@ def test_wide_table_becomes_counts_and_samples(tmp_path: Path) -> None:
             ("--id-pattern", "(?P<population>....)"),
             "column 'B cells', row 2: value '5.5'",
         ),
-        (WIDE.replace("stim", "ctrl"), ("--id-pattern", "(?P<population>....)"), "stands there twice"),
+        (WIDE.replace("stim", "ctrl"), ("--id-pattern", "(?P<population>....)"), "occurs twice"),
     ],
 )
 def test_wrong_wide_tables_are_named(tmp_path: Path, table: str, options: tuple[str, ...], expected: str) -> None:

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from aida_tools.cli import main
 from aida_tools.compose.run import compose
-from aida_tools.errors import AidaError
-from aida_tools.tables import check_counts_match_samples, read_counts, read_denominators, read_samples, write_parquet
+from aida_tools.core.errors import AidaError
+from aida_tools.core.schema import write_parquet
+from aida_tools.core.tables import check_counts_match_samples, read_counts, read_denominators, read_samples
 from tests.compose.test_compose import make_cells
 
 TYPES = ["B", "CD4", "Treg"]

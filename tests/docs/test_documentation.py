@@ -11,7 +11,7 @@ import pytest
 
 import aida_tools as aida
 from aida_tools.cli import main
-from aida_tools.tables import STATUSES
+from aida_tools.core.names import STATUSES
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_an_unknown_option_is_named() -> None:
 def test_a_wrong_count_is_named() -> None:
     counts, samples = two_groups()
     counts = counts.assign(n_cells=counts["n_cells"] - 12)
-    with pytest.raises(aida.AidaError, match=r"column 'n_cells', row 2: value '-3\.0' must be a count"):
+    with pytest.raises(aida.AidaError, match=r"column 'n_cells', row 2: value '-3\.0' must be a number of 0 or more"):
         aida.compare_populations(counts, samples, formula="~ population")
 
 

@@ -1,4 +1,4 @@
-"""A made-up comparison, and its figures' common inputs."""
+"""What figures are drawn from: the made-up comparison and the colours of its populations."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from aida_tools.compare.results import Results, load_results
-from aida_tools.config import load_populations
+from aida_tools.core.populations import load_populations
 from aida_tools.figures.style import Palette
-from tests.figures.made_compare import write_compare
+from aida_tools.results.results import Results, load_results
 
 
 @pytest.fixture(scope="session")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_compare(tmp_path_factory.mktemp("compare"))
-
-
-@pytest.fixture(scope="session")
-def results(compared: Path) -> Results:
-    return load_results(compared)
+def results(made_up: Path) -> Results:
+    return load_results(made_up)
 
 
 @pytest.fixture(scope="session")

@@ -6,15 +6,23 @@ enough to test that what is drawn and said is what the tables hold.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
-from aida_tools.tables import ESTIMATE_COLUMNS, write_tsv
+from aida_tools.compare.tables import ESTIMATES, STANDARDISED, TESTS
+from aida_tools.core.schema import write_tsv
+from aida_tools.figures import run
+from aida_tools.results.results import Results
 
 #: Cell type -> its share of all cells.
 TYPES = {
@@ -131,17 +139,21 @@ def _estimates(shares: pd.DataFrame, models: tuple[str, ...]) -> pd.DataFrame:
     rows = []
     used = shares[shares["included"]]
     for (denominator, cell_type), table in used.groupby(["denominator", "cell_type"], sort=False):
-        groups = dict(iter(table.groupby("population", sort=False)))
-        sites = {p: set(g["site"]) for p, g in groups.items()}
+        table = table.assign(samples=1, zero=(table["n"] == 0).astype(int))
+        groups = table.groupby("population", sort=False)[["n", "total", "samples", "zero"]].sum().T.to_dict()
+        whole = {key: sum(g[key] for g in groups.values()) for key in ("n", "total", "samples", "zero")}
+        rest = {p: {key: whole[key] - g[key] for key in whole} for p, g in groups.items()}
+        sites = {p: set(g["site"]) for p, g in table.groupby("population", sort=False)}
+        n_batches = table["batch"].nunique()
         contrasts = [(p, "rest") for p in groups] if len(groups) > 2 else []
         contrasts += list(combinations(groups, 2)) if denominator == "CD4_T" and cell_type == "Treg" else []
         # The focus under every model, the other types under the primary one.
         for model in models if contrasts and cell_type == "Treg" else models[:1]:
             for a, b in contrasts:
-                left = groups[a]
-                right = table[table["population"] != a] if b == "rest" else groups[b]
-                row: dict[str, object] = dict.fromkeys(ESTIMATE_COLUMNS)
-                status = "within-site" if sites[a] == set(right["site"]) else "between-site"
+                left, right = groups[a], rest[a] if b == "rest" else groups[b]
+                others = set().union(*(s for p, s in sites.items() if p == b or (b == "rest" and p != a)))
+                row: dict[str, object] = dict.fromkeys(ESTIMATES.names)
+                status = "within-site" if sites[a] == others else "between-site"
                 row |= {
                     "cohort": "sample",
                     "annotator": "author",
@@ -150,23 +162,24 @@ def _estimates(shares: pd.DataFrame, models: tuple[str, ...]) -> pd.DataFrame:
                     "model": model,
                     "contrast": f"population: {a} - {b}",
                     "status": status,
-                    "n_samples_a": len(left),
-                    "n_samples_b": len(right),
-                    "n_batches": table["batch"].nunique(),
-                    "n_zero": int((pd.concat([left, right])["n"] == 0).sum()),
+                    "n_samples_a": left["samples"],
+                    "n_samples_b": right["samples"],
+                    "n_batches": n_batches,
+                    "n_zero": left["zero"] + right["zero"],
                 }
                 if status == "between-site":
                     row["aliased_with"] = f"site {'+'.join(sorted(sites[a]))}"
-                p = [(g["n"].sum() + 0.5) / (g["total"].sum() + 1) for g in (left, right)]
-                if min(len(left), len(right)) < 2:
-                    row |= {"status": "too-few", "note": f"{a} has {len(left)} sample; a comparison needs two."}
+                p = [(g["n"] + 0.5) / (g["total"] + 1) for g in (left, right)]
+                if min(left["samples"], right["samples"]) < 2:
+                    row |= {"status": "too-few", "note": f"{a} has {left['samples']} sample; a comparison needs two."}
                 elif cell_type == "dnT" and model == "betabinomial-mixed":
                     row |= {"status": "not-converged", "note": "the likelihood is flat: too few cells of this type."}
                 else:
                     estimate = float(np.log(p[0] / (1 - p[0])) - np.log(p[1] / (1 - p[1])))
-                    estimate = np.log10(p[0] / p[1]) if model == "log10-ols" else estimate
-                    error = 0.4 * np.sqrt(1 / len(left) + 1 / len(right)) * (0.43 if model == "log10-ols" else 1)
-                    df = float(table["batch"].nunique() - 3)
+                    error = 0.4 * np.sqrt(1 / left["samples"] + 1 / right["samples"])
+                    if model == "log10-ols":
+                        estimate, error = np.log10(p[0] / p[1]), 0.43 * error
+                    df = float(n_batches - 3)
                     q = float(stats.t.ppf(0.975, df))
                     row |= {
                         "estimate": estimate,
@@ -180,7 +193,7 @@ def _estimates(shares: pd.DataFrame, models: tuple[str, ...]) -> pd.DataFrame:
                         "share_b": p[1],
                     }
                 rows.append(row)
-    table = pd.DataFrame(rows, columns=list(ESTIMATE_COLUMNS))
+    table = pd.DataFrame(rows, columns=ESTIMATES.names)
     if not table.empty:
         table["p_value"] = table["p_value"].astype(float)
         for _, group in table.dropna(subset="p_value").groupby(["denominator", "model", "contrast"]):
@@ -217,13 +230,14 @@ def write_compare(
     used = samples[reason.isna()]
 
     out.mkdir(parents=True, exist_ok=True)
+    write_tsv(samples, out / "samples.tsv")
     write_tsv(shares, out / "shares.tsv")
     estimates = _estimates(shares, models)
     write_tsv(estimates, out / "estimates.tsv")
     keys = ["annotator", "denominator", "cell_type", "model", "contrast", "status", "share_a", "share_b"]
     sides = estimates.loc[estimates["share_a"].notna() & (estimates["model"] == models[0]), keys]
     ends = {f"share_{s}_{end}": sides[f"share_{s}"] * by for s in "ab" for end, by in (("low", 0.9), ("high", 1.1))}
-    write_tsv(sides.assign(**ends), out / "standardised.tsv")
+    STANDARDISED.write(STANDARDISED.frame(sides.assign(**ends)), out)
     design = (
         used.groupby(["population", "site", "batch"], sort=False)
         .agg(n_donors=("donor_id", "nunique"), n_samples=("sample_id", "size"), n_cells=("n_cells", "sum"))
@@ -244,7 +258,7 @@ def write_compare(
         [["author", "CD4_T", "Treg", m, "Wald", 31.2, 5.0, 8.5e-6, None] for m in models],
         columns=["annotator", "denominator", "cell_type", "model", "test", "statistic", "df", "p_value", "note"],
     )
-    write_tsv(tests if not estimates.empty else tests.iloc[:0], out / "tests.tsv")
+    TESTS.write(TESTS.frame(tests if not estimates.empty else []), out)
 
     def totals(table: pd.DataFrame) -> dict[str, int]:
         return {
@@ -279,3 +293,24 @@ def write_compare(
     }
     (out / "compare.json").write_text(json.dumps(options, indent=2), encoding="utf-8")
     return out
+
+
+@contextmanager
+def light_pictures() -> Iterator[None]:
+    """Save figures as the page shows them, in SVG and a coarse PNG with their tables: PDF takes most of the time."""
+
+    def save(figure: Figure, table: pd.DataFrame, stem: Path) -> list[Path]:
+        write_tsv(table, stem.with_suffix(".tsv"))
+        paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
+        for path in paths:
+            figure.savefig(path, dpi=40)
+        return paths
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "save", save)
+        yield
+
+
+def beside(results: Results, tables: dict[str, pd.DataFrame]) -> Results:
+    """Return results with the tables of later steps."""
+    return dataclasses.replace(results, tables=results.tables | tables)

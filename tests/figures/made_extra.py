@@ -28,6 +28,7 @@ def specification() -> pd.DataFrame:
                     "contrast": contrast, "specification": i, "primary": i == 0,
                     **dict(zip(choices, values, strict=True)),
                     "status": "between-site" if known else "not-converged",
+                    "estimate": estimate if known else np.nan,
                     "log_odds_ratio": estimate if known else np.nan,
                     "log_odds_ci_low": estimate - 0.25 if known else np.nan,
                     "log_odds_ci_high": estimate + 0.25 if known else np.nan,
@@ -109,7 +110,7 @@ def power_curves() -> pd.DataFrame:
     """Return two plans inside a site and between sites."""
     ratio = np.round(np.exp(np.linspace(0, np.log(2), 12)), 4)
     frames = []
-    for plan in ("70 donors in 5 libraries at 1 site against 70 in 5 at 1 site, 700 cells a donor", "20 donors in 2"):
+    for plan in ("70 donors in 5 batches at 1 site against 70 in 5 at 1 site, 700 cells a donor", "20 donors in 2"):
         for kind, site_sd in (("within-site", 0.0), ("between-site", 0.1), ("between-site", 0.2)):
             power = 0.05 + 0.95 * (1 - np.exp(-(np.log(ratio) ** 2) / (0.1 + site_sd)))
             frames.append(

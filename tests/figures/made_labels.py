@@ -85,13 +85,13 @@ def thinned() -> pd.DataFrame:
 
 def annotators() -> pd.DataFrame:
     """Return who labelled the cells."""
-    columns = ["annotator", "kind", "description", "models", "licence", "attribution", "thinned"]
-    rows = [
-        ["author", "author", "The labels that came with the data.", None, None, None, False],
-        ["gate", "gate", "A marker gate on the counts of one cell at a time.", None, None, None, False],
-        ["gate-thinned", "gate", "A marker gate on the counts of one cell at a time.", None, None, None, True],
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    gate = ["gate", "the marker gate", False, False, "A marker gate on the counts of one cell at a time."]
+    author = ["author", "the authors' labels", True, True, "The labels that came with the data."]
+    columns = ["annotator", "kind", "words", "taught", "reference", "description", "thinned"]
+    rows = [["author", *author, False], ["gate", *gate, False], ["gate-thinned", *gate, True]]
+    made = pd.DataFrame(rows, columns=columns)
+    made[["classifiers", "licence", "attribution"]] = None
+    return made
 
 
 def unresolved() -> pd.DataFrame:

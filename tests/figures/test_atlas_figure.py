@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +10,15 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
+from scipy import optimize
 
 from aida_tools import figures
-from aida_tools.compare.results import Results
-from aida_tools.figures.atlas import densest
-from aida_tools.figures.plates import plates
+from aida_tools.atlas.figures import densest, spread
+from aida_tools.figures.run import plates
 from aida_tools.figures.style import DPI, FOCUS, Palette
+from aida_tools.results.results import Results
 from tests.figures import made_extra as made
+from tests.figures.made_compare import beside
 from tests.figures.test_figures_drawn import outside, points, words
 
 
@@ -81,7 +81,42 @@ def test_expression_goes_to_the_99th_percentile_with_the_highest_on_top() -> Non
     values = np.asarray(foxp3.get_array())
     assert (np.diff(values) >= 0).all()
     assert foxp3.get_clim() == (0, pytest.approx(np.percentile(table["expr:FOXP3"], 99)))
-    assert figure.axes[3].get_title(loc="right") == "not seen"
+
+
+def test_the_range_of_a_gene_stands_beside_its_name() -> None:
+    figure = figures.atlas(made.sketch(), focus="Treg")
+    figure.draw_without_rendering()
+    ranges = [t for t in figure.findobj(Annotation) if t.get_gid() == "range"]
+    top = np.percentile(made.sketch()["expr:FOXP3"], 99)
+    assert [t.get_text() for t in ranges] == [f"0–{top:.1f}", "not seen"]
+    for text, axes in zip(ranges, figure.axes[2:], strict=True):
+        name = next(t for t in axes.findobj(Text) if t.get_text() == axes.get_title(loc="left"))
+        gap = text.get_window_extent().x0 - name.get_window_extent().x1
+        assert 0 < gap / figure.dpi * 25.4 < 3
+
+
+def test_names_stand_at_the_sides_and_hide_no_cell() -> None:
+    figure = figures.atlas(made.sketch(), focus="Treg")
+    figure.draw_without_rendering()
+    cells = figure.axes[0].transData.transform(points(figure.axes[0], "cells"))
+    for text in names(figure):
+        box = Text.get_window_extent(text)
+        assert not ((box.min < cells).all(axis=1) & (cells < box.max).all(axis=1)).any(), text.get_text()
+
+
+def test_things_on_a_line_are_moved_apart_as_little_as_it_takes() -> None:
+    places = spread(np.array([1.0, 5.0, 5.5, 9.8]), np.array([1.0, 2.0, 2.0, 1.0]), 0, 10)
+    # The middle two share the move; the last is held back by the end of the line.
+    np.testing.assert_allclose(places, [1.0, 4.25, 6.25, 9.5])
+    rng = np.random.default_rng(0)
+    wanted, heights = np.sort(rng.uniform(0, 10, 12)), rng.uniform(0.4, 0.8, 12)
+    moved = spread(wanted, heights, 0, 10)
+    assert (np.diff(moved) >= (heights[1:] + heights[:-1]) / 2 - 1e-9).all()
+    apart = optimize.LinearConstraint(np.eye(12, k=1)[:-1] - np.eye(12)[:-1], (heights[1:] + heights[:-1]) / 2)
+    bounds = list(zip(heights / 2, 10 - heights / 2, strict=True))
+    best = optimize.minimize(lambda y: ((y - wanted) ** 2).sum(), moved, constraints=apart, bounds=bounds)
+    np.testing.assert_allclose(moved, best.x, atol=1e-4)
+    assert spread(np.empty(0), np.empty(0), 0, 1).size == 0
 
 
 @pytest.mark.parametrize("width", [figures.SINGLE, figures.DOUBLE])
@@ -135,9 +170,8 @@ def test_no_cells_and_no_focus_are_said() -> None:
 
 def test_the_plate_warns_of_shares_and_distances(results: Results, palette: Palette) -> None:
     table = made.sketch()
-    (plate,) = [p for p in plates(dataclasses.replace(results, extra={"sketch": table}), palette) if p.stem == "atlas"]
-    assert plate.number == 19
-    assert "not proportional" in plate.caption
+    plate = plates(beside(results, {"sketch": table}), palette)["atlas"]
+    assert "Rare types are over-sampled: do not compute shares from it." in plate.caption
     assert "no evidence" in plate.caption
     assert "3,000 cells of 6 types" in plate.alt
     assert "FOXP3, CD4" in plate.alt
@@ -145,9 +179,13 @@ def test_the_plate_warns_of_shares_and_distances(results: Results, palette: Pale
     assert "SYNTHETIC DATA" in words(plate.draw())
     how = {"annotator": "gate", "harmony": "False", "n_cells_of_cohort": "1265624"}
     about = pd.DataFrame({"key": list(how), "value": list(how.values())})
-    extra = {"sketch": table, "sketch_about": about}
-    (plate,) = [p for p in plates(dataclasses.replace(results, extra=extra), palette) if p.stem == "atlas"]
+    plate = plates(beside(results, {"sketch": table, "sketch_about": about}), palette)["atlas"]
     assert plate.caption.startswith(
         "3,000 of the 1,265,624 cells, placed by UMAP, not corrected for batches: by cell type as labelled by gate with"
     )
-    assert not [p for p in plates(dataclasses.replace(results, extra={}), palette) if p.stem == "atlas"]
+    whole = pd.DataFrame({"key": ["n_cells_of_cohort"], "value": ["3000"]})
+    assert (
+        "over-sampled"
+        not in plates(beside(results, {"sketch": table, "sketch_about": whole}), palette)["atlas"].caption
+    )
+    assert "atlas" not in plates(results, palette)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from aida_tools.compare.results import Results
-from aida_tools.figures.agreement import errors_table, label_errors
-from aida_tools.figures.plates import plates
+from aida_tools.agreement.figures.errors import errors_table, label_errors
+from aida_tools.figures.run import plates
 from aida_tools.figures.style import SINGLE, Palette
+from aida_tools.results.results import Results
 from tests.figures import made_extra
+from tests.figures.made_compare import beside
 from tests.figures.test_figures_drawn import outside, overlaps, words
 
 
@@ -105,11 +104,10 @@ def test_fewer_tables_make_fewer_panels() -> None:
 
 def test_the_step_gives_two_figures(results: Results, palette: Palette) -> None:
     extra = {"agreement": made(), "confusion": made_extra.agreement()}
-    found = {p.number: p for p in plates(dataclasses.replace(results, extra=extra), palette)}
-    assert found[7].stem == "annotation"
-    assert found[16].stem == "label_errors"
-    assert "gate has a sensitivity of 30.0 % (25.0 to 35.0)" in found[16].alt
-    assert "depth" not in found[7].caption
+    found = plates(beside(results, extra), palette)
+    assert "gate has a sensitivity of 30.0 % (25.0 to 35.0)" in found["label_errors"].alt
+    assert "measured against author" in found["label_errors"].caption
+    assert "depth" not in found["annotation"].caption
 
 
 def test_ticks_of_a_narrow_range_are_told_apart() -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
+from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from aida_tools import figures
-from aida_tools.compare.results import Results, load_results
 from aida_tools.figures.contrasts import forest_table
-from aida_tools.figures.heatmap import shifts_table
-from aida_tools.figures.plates import plates
-from aida_tools.figures.style import DPI, Palette
+from aida_tools.figures.heatmap import opacity, shifts_table
+from aida_tools.figures.run import plates
+from aida_tools.figures.shares import last_share
+from aida_tools.figures.style import DPI, INK, Palette
+from aida_tools.results.results import Results, load_results
 from tests.figures.made_compare import write_compare
 
 
@@ -33,8 +38,9 @@ def tick_labels(axes: Axes) -> list[str]:
     return [t.get_text().replace("\n", " ") for t in axes.get_yticklabels()]
 
 
+@lru_cache(maxsize=1)
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
-    """Return the texts that are drawn, the watermark apart, with their boxes in pixels."""
+    """Lay a finished figure out; return the texts that are drawn, the watermark apart, with their boxes in pixels."""
     figure.set_dpi(DPI)
     drawn: list[Text] = []
     draw = Text.draw
@@ -112,7 +118,7 @@ def test_forest_splits_contrasts_by_what_they_can_tell_apart(results: Results, p
 
 def test_forest_shows_ratios_not_logarithms(results: Results, palette: Palette) -> None:
     estimates = results.focus_estimates()
-    table = forest_table(estimates, model="betabinomial-mixed")
+    table = forest_table(estimates, palette, model="betabinomial-mixed")
     korean = table[table["contrast"] == "population: Korean - rest"].set_index("model")["ratio"]
     shares = results.focus_shares().assign(korean=lambda t: t["population"] == "Korean")
     n, total = (shares.groupby("korean")[c].sum() for c in ("n", "total"))
@@ -151,6 +157,99 @@ def test_shifts_rank_mark_and_cross_out(results: Results, palette: Palette) -> N
     (marked,) = [t for t in axes.get_yticklabels() if t.get_fontweight() == "bold"]
     assert marked.get_text() == "Treg"
     assert len(points(axes, "q")) == (table["q_value"] < 0.05).sum()
+
+
+def test_no_contrast_with_the_rest_leaves_an_empty_map(results: Results, palette: Palette) -> None:
+    pairs = results.estimates[~results.estimates["contrast"].str.endswith(" - rest")]
+    assert len(pairs) > 0
+    assert shifts_table(pairs, palette).empty
+    assert "No population was compared with all others." in words(figures.shifts(pairs, palette, focus="Treg"))
+
+
+def test_marks_of_significance_are_seen_on_every_tile(results: Results, palette: Palette) -> None:
+    estimates = results.estimates.query("model == 'betabinomial-mixed' and denominator == 'all'")
+    known = estimates["estimate"].notna()
+    axes = figures.shifts(estimates.assign(q_value=np.where(known, 1e-4, np.nan)), palette, focus="Treg").axes[0]
+    dots = [c for c in axes.findobj(PathCollection) if c.get_gid() == "q"]
+    assert len(dots) == len(shifts_table(estimates, palette)["odds_ratio"].dropna())
+    for dot in dots:
+        # Dark with a white edge: one of the two is told from any colour. Three points wide at least.
+        assert dot.get_facecolor().tolist() == [list(to_rgba(INK))]
+        assert dot.get_edgecolor().tolist() == [list(to_rgba("white"))]
+        assert np.sqrt(dot.get_sizes()[0]) - dot.get_linewidths()[0] > 3
+
+
+def test_a_large_shift_by_chance_is_fainter_than_a_smaller_one_that_is_sure(results: Results, palette: Palette) -> None:
+    estimates = results.estimates.query("model == 'betabinomial-mixed' and denominator == 'all'").copy()
+    rare, sure = estimates["cell_type"] == "pDC", estimates["cell_type"] == "MAIT"
+    for rows, value, half in ((rare, np.log(8), np.log(40)), (sure, np.log(1.6), np.log(1.2))):
+        estimates.loc[rows, ["estimate", "ci_low", "ci_high"]] = [value, value - half, value + half]
+    table = shifts_table(estimates, palette)
+    figure = figures.shifts(estimates, palette, focus="Treg")
+    mesh = next(c for c in figure.axes[0].collections if isinstance(c, QuadMesh))
+    tiles = np.asarray(mesh.get_array())
+    rows = {name: i for i, name in enumerate(dict.fromkeys(table["cell_type"]))}
+    opaque, colour = tiles[..., 3], tiles[..., :3]
+    ink = (opaque[..., None] * (1 - colour)).sum(axis=2)
+    assert (ink[rows["MAIT"]] > 3 * ink[rows["pDC"]]).all()
+    assert (opaque[rows["MAIT"]] > 0.75).all()
+    np.testing.assert_allclose(opacity(np.array([1, 1, 1, 1.0]), np.array([2, 4, 16, 1e9])), [1, 2 / 3, 0.06, 0.06])
+
+
+def test_a_far_sample_is_at_the_edge_with_its_share_and_squeezes_nobody(results: Results, palette: Palette) -> None:
+    shares = results.focus_shares()
+    rows = np.flatnonzero(shares["population"] == "Korean")[[3, 9]]
+    top = shares["share"].drop(shares.index[rows]).max()
+    far = shares["share"].to_numpy(copy=True)
+    far[rows] = [0.412, 0.97]
+    shares = shares.assign(share=far)
+    figure = figures.share_by_population(shares, palette)
+    axes = figure.axes[0]
+    assert axes.get_xlim()[1] < 1.3 * top
+    drawn = np.concatenate([points(axes, "donors-"), points(axes, "beyond-")])
+    assert len(drawn) == len(shares)
+    np.testing.assert_allclose(np.sort(points(axes, "donors-")[:, 0]), np.sort(np.delete(far, rows)))
+    marks = points(axes, "beyond-Korean")
+    assert len(marks) == 2
+    # In a strip of their own, with their shares, so that nothing is hidden.
+    assert (marks[:, 0] > 1.04 * top).all()
+    assert "41.2, 97 %" in words(figure)
+    for width in (figures.SINGLE, figures.DOUBLE):
+        figure = figures.share_by_population(shares, palette, width=width)
+        assert overlaps(figure) == []
+        axes = figure.axes[0]
+        text = next(t for t in axes.texts if "97 %" in t.get_text())
+        left = axes.transData.inverted().transform(text.get_window_extent().min)[0]
+        assert left > 1.04 * top
+    assert "beyond the axis" in words(figure)
+    plain = figures.share_by_population(results.focus_shares(), palette)
+    assert "beyond the axis" not in words(plain)
+    caption = plates(dataclasses.replace(results, shares=results.shares.assign(share=far_shares(results))), palette)
+    assert "1 sample beyond the axis" in caption["share"].caption
+
+
+def far_shares(results: Results) -> np.ndarray:
+    """Return the shares of all rows, one of those that are drawn being 0.9."""
+    shares = results.shares["share"].to_numpy(copy=True)
+    shares[results.shares.index.get_loc(results.focus_shares().index[7])] = 0.9
+    return shares
+
+
+@pytest.mark.parametrize(
+    ("shares", "end"),
+    [
+        ([0.03, 0.04, 0.04, 0.05, 0.05, 0.4], 0.05),
+        # Of three nothing is far; two of ten are not few; zeros of most do not push the others out.
+        ([0.03, 0.05, 0.4], 0.4),
+        ([0.03, 0.04, 0.04, 0.05, 0.05, 0.04, 0.04, 0.05, 0.4, 0.5], 0.5),
+        ([0.0] * 9 + [0.01], 0.01),
+    ],
+)
+def test_an_axis_of_shares_ends_where_nearly_all_are(shares: list[float], end: float) -> None:
+    table = pd.DataFrame({"median": [np.median(shares)], "high": [np.nan]})
+    assert last_share(pd.Series(shares), table) == end
+    # The median and its interval are never cut.
+    assert last_share(pd.Series(shares), table.assign(high=0.45)) == 0.45
 
 
 def test_design_map_has_a_tile_a_batch_and_names_the_aliased(results: Results, palette: Palette) -> None:
@@ -227,8 +326,9 @@ def test_no_text_overlaps_or_leaves_the_page(width: float, results: Results, pal
         "controls": figures.controls(results.focus_controls(), title="Treg share", width=width),
         "composition": figures.composition(whole, palette, focus="Treg", width=width),
     }
-    assert [(name, overlaps(figure)) for name, figure in drawn.items() if overlaps(figure)] == []
-    assert [(name, outside(figure)) for name, figure in drawn.items() if outside(figure)] == []
+    for name, figure in drawn.items():
+        assert overlaps(figure) == [], name
+        assert outside(figure) == [], name
 
 
 def test_twenty_populations_with_long_names_fit(tmp_path, palette: Palette) -> None:
@@ -236,14 +336,14 @@ def test_twenty_populations_with_long_names_fit(tmp_path, palette: Palette) -> N
     many = load_results(
         write_compare(tmp_path, sites=sites, donors_per_batch=3, drop=(), models=("betabinomial-mixed",))
     )
-    for plate in plates(many, palette):
+    for plate in plates(many, palette).values():
         figure = plate.draw()
         assert overlaps(figure) == [], plate.stem
         assert outside(figure) == [], plate.stem
 
 
 def test_synthetic_data_are_marked_on_every_figure(results: Results, palette: Palette) -> None:
-    for plate in plates(results, palette):
+    for plate in plates(results, palette).values():
         text = words(plate.draw())
         assert "SYNTHETIC DATA" in text, plate.stem
         assert "\nSYNTHETIC\n" in f"\n{text}\n", plate.stem
@@ -251,8 +351,9 @@ def test_synthetic_data_are_marked_on_every_figure(results: Results, palette: Pa
 
 def test_real_data_carry_no_mark(tmp_path, palette: Palette) -> None:
     real = load_results(write_compare(tmp_path, synthetic=False, models=("betabinomial",)))
-    assert [plate.number for plate in plates(real, palette)] == [1, 2, 3, 4, 5, 8, 10]
-    for plate in plates(real, palette):
+    found = plates(real, palette)
+    assert list(found) == ["share", "forest", "design_map", "controls", "shifts", "age_and_sex", "composition"]
+    for plate in found.values():
         assert "SYNTHETIC" not in words(plate.draw())
         assert plate.caption.endswith(".")
         assert plate.alt.endswith(".")

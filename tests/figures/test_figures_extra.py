@@ -8,15 +8,19 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from aida_tools import figures
-from aida_tools.compare.results import Results
-from aida_tools.figures.annotation import agreement_matrix
-from aida_tools.figures.contrasts import site_band
-from aida_tools.figures.plates import plates
-from aida_tools.figures.style import Palette
+from aida_tools.agreement.figures.matrix import agreement_matrix
+from aida_tools.claims.figures import VERDICTS
+from aida_tools.figures.run import plates
+from aida_tools.figures.style import INK, Palette, wrap
+from aida_tools.models.registry import MODELS, register
+from aida_tools.results.results import Results
+from aida_tools.robustness.figures.bias import site_band
 from tests.figures import made_extra as made
+from tests.figures.made_compare import beside
 from tests.figures.test_figures_drawn import outside, overlaps, points, words
 
 
@@ -145,16 +149,22 @@ def test_tables_of_later_steps_give_further_figures(results: Results, palette: P
         "confusion": made.agreement(), "claims": made.claims()[0], "claim_contrasts": made.claims()[1],
         "power_curves": made.power_curves(), "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),
     }  # fmt: skip
-    found = plates(dataclasses.replace(results, extra=extra), palette)
-    assert [p.number for p in found] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
-    for plate in found:
+    found = plates(beside(results, extra), palette)
+    assert list(found) == [
+        "claims", "share", "forest", "design_map", "controls", "annotation", "specification_curve", "tipping_points",
+        "permutation_null", "recalibrated", "leave_one_out", "power_curves", "shifts", "age_and_sex", "composition",
+    ]  # fmt: skip
+    for plate in found.values():
         assert len(plate.table), plate.stem
         assert plate.caption.endswith("."), plate.stem
         assert "nan" not in plate.alt + plate.caption, plate.stem
-    named = {p.number: p for p in found}
-    assert "Korean – all others" in named[6].title
-    assert "Yellow" in named[2].caption
-    assert "gate confirms 60 % of the Treg cells of author." in named[7].caption
+        # What the title says is not said again.
+        first = plate.caption.partition(".")[0].casefold()
+        assert plate.title.partition(":")[0].casefold() not in first, plate.stem
+    assert "Korean – all others" in found["specification_curve"].title
+    assert found["forest"].caption.count("Yellow") == 1
+    assert "Yellow" not in plates(results, palette)["forest"].caption
+    assert "gate confirms 60 % of the Treg cells of author." in found["annotation"].caption
 
 
 def test_agreement_is_in_per_cent_of_the_row_with_the_focus_first() -> None:
@@ -185,9 +195,77 @@ def test_claims_are_grouped_with_their_verdicts_and_contrasts(palette: Palette) 
     drawn = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_gid() == "contrast"]
     np.testing.assert_allclose(drawn, np.exp([-0.2, -0.5, -0.27]))
     text = words(figure)
-    assert "Koreans have the lowest share of Treg. – not supported" in text
+    assert "Koreans have the lowest share of Treg.\nVerdict: not supported" in text
     assert "age (per 10 years)" in text
     assert "It makes people ill" not in text
+
+
+@pytest.mark.parametrize("width", [figures.SINGLE, figures.DOUBLE])
+def test_no_line_strikes_through_a_claim_and_verdicts_have_colours(palette: Palette, width: float) -> None:
+    claims, contrasts = made.claims()
+    figure = figures.claims_forest(contrasts, claims, palette, width=width)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    said = [t for t in axes.texts if t.get_gid() == "claim"]
+    assert len(said) == 4
+    drawn = [c for c in axes.collections if isinstance(c, LineCollection)]
+    assert {c.get_gid() for c in drawn} == {"grid", "no difference"}
+    ends = np.concatenate([axes.transData.transform(segment) for c in drawn for segment in c.get_segments()])
+    for text in said:
+        box = text.get_window_extent()
+        for (x, low), (_, high) in ends.reshape(-1, 2, 2):
+            assert not (box.x0 < x < box.x1 and min(low, high) < box.y1 and max(low, high) > box.y0), text.get_text()
+    assert [t.get_color() for t in said] == [INK, VERDICTS["not supported"], INK, VERDICTS["supported"]]
+    # Still, every contrast has the line beside it.
+    points = [line.get_ydata()[0] for line in axes.lines if line.get_gid() == "contrast"]
+    segments = [s[:, 1] for c in drawn if c.get_gid() == "no difference" for s in c.get_segments()]
+    assert all(any(min(s) < y < max(s) for s in segments) for y in points)
+
+
+@pytest.mark.parametrize("width", [figures.SINGLE, figures.DOUBLE])
+def test_a_unit_stays_with_its_words(width: float) -> None:
+    figure = figures.annotation(
+        agreement=made.agreement(), by_depth=made.agreement_by_depth(), focus="Treg",
+        annotators=("author", "linear"), width=width,
+    )  # fmt: skip
+    label = figure.axes[1].get_ylabel()
+    assert label.replace("\n", " ").replace("\u00a0", " ") == "Treg cells of author found by linear, %"
+    assert "%" not in label.split("\n")
+    assert all("%" not in wrap("Treg share of CD4 T cells, %", n).split("\n") for n in range(8, 40))
+
+
+def test_a_model_of_a_test_is_drawn_with_its_marker_and_named_truthfully(results: Results, palette: Palette) -> None:
+    own = results.focus_estimates().query("model == 'quasibinomial'")
+    toys = [
+        dataclasses.replace(MODELS["betabinomial"], name="toy-odds", marker=("*", "#123456")),
+        dataclasses.replace(MODELS["log10-ols"], name="toy-share", marker=("p", "#654321")),
+        dataclasses.replace(MODELS["clr"], name="toy-clr", marker=("d", "#112233")),
+    ]
+    estimates = pd.concat([results.estimates, *(own.assign(model=toy.name) for toy in toys)], ignore_index=True)
+    for toy in toys:
+        register(toy)
+    try:
+        plate = plates(dataclasses.replace(results, estimates=estimates), palette)["forest"]
+        figure = plate.draw()
+    finally:
+        for toy in toys:
+            del MODELS[toy.name]
+    assert (
+        "log10-ols gives ratios of shares, drawn hollow. toy-share gives ratios of shares, drawn hollow."
+        in plate.caption
+    )
+    assert "propeller-asin and toy-clr have other units and are not drawn." in plate.caption
+    assert "toy-odds" not in plate.caption
+    lines = {line.get_gid(): line for axes in figure.axes for line in axes.lines if line.get_gid()}
+    toy, share = (lines[f"population: Korean - rest|{name}"] for name in ("toy-odds", "toy-share"))
+    assert (toy.get_marker(), toy.get_color(), toy.get_markerfacecolor()) == ("*", "#123456", "#123456")
+    assert (share.get_marker(), share.get_markerfacecolor()) == ("p", "white")
+    assert not any("toy-clr" in gid for gid in lines)
+    legend = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert {"toy-odds", "toy-share (ratio of shares)"} <= set(legend)
+    korean = own.set_index("contrast").loc["population: Korean - rest", "estimate"]
+    assert toy.get_xdata()[0] == pytest.approx(np.exp(korean))
+    assert share.get_xdata()[0] == pytest.approx(10**korean)
 
 
 _DRAW: dict[str, Callable[[Palette, float], Figure]] = {

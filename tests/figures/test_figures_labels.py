@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from aida_tools.compare.results import Results
-from aida_tools.figures.agreement import looks
-from aida_tools.figures.annotation import depth_table
-from aida_tools.figures.depth_matched import depth_matched, matched_table
-from aida_tools.figures.label_scores import PANELS, label_curves, ratios, scores_table
-from aida_tools.figures.plates import plates
+from aida_tools.agreement.figures.depth import depth_matched, matched_table
+from aida_tools.agreement.figures.errors import looks
+from aida_tools.agreement.figures.matrix import depth_table
+from aida_tools.agreement.figures.scores import PANELS, label_curves, ratios, scores_table
+from aida_tools.figures.run import plates
 from aida_tools.figures.style import SINGLE, Palette
+from aida_tools.results.results import Results
 from tests.figures import made_labels as made
+from tests.figures.made_compare import beside
 from tests.figures.test_figures_drawn import outside, overlaps, words
 
 
@@ -54,6 +53,7 @@ def test_ratios_stand_on_a_log_axis_by_site() -> None:
     axes = label_curves(table(), focus="Treg").axes[2]
     assert axes.get_xscale() == "log"
     assert [t.get_text() for t in axes.get_yticklabels()] == ["all", "KR", "SG"]
+    assert axes.get_xlabel() == "expected / observed Treg count"
     np.testing.assert_allclose(drawn(axes, "ratio")[0], [[1.2, 0], [0.8, 1], [2.0, 2]])
 
 
@@ -133,11 +133,10 @@ def test_the_plates_say_what_is_seen(results: Results, palette: Palette) -> None
         "agreement": made.agreement(), "curves": made.curves(), "calibration": made.calibration(),
         "thinned": made.thinned(),
     }  # fmt: skip
-    found = {p.stem: p for p in plates(dataclasses.replace(results, extra=extra), palette)}
+    found = plates(beside(results, extra), palette)
     assert "gate has an average precision of 0.70" in found["label_curves"].alt
-    assert "gate promises 1.20 times the Treg cells there are (1.10 to 1.30)" in found["label_curves"].alt
-    assert "held against the labels of author" in found["label_curves"].caption
+    assert "gate expects 1.20 times the Treg cells that are observed (1.10 to 1.30)" in found["label_curves"].alt
+    assert "measured against the labels of author" in found["label_curves"].caption
     assert "gate 5.00 % becomes 4.00 %" in found["depth_matched"].alt
     without = {"agreement": made.agreement(), "curves": made.curves().iloc[:0], "thinned": made.thinned().iloc[:0]}
-    stems = {p.stem for p in plates(dataclasses.replace(results, extra=without), palette)}
-    assert not stems & {"label_curves", "depth_matched"}
+    assert not set(plates(beside(results, without), palette)) & {"label_curves", "depth_matched"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from aida_tools.compare.models import MODELS
-from aida_tools.figures.contrasts import to_ratio
-from aida_tools.figures.style import Palette, on, shade, wrap
+from aida_tools.figures.style import Palette, cycle, on, shade, wrap
 from aida_tools.figures.summary import cell_intervals, median_interval
+from aida_tools.models.registry import MODELS
+from aida_tools.results.scale import to_ratio
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,6 @@ def test_cell_intervals_are_wilsons() -> None:
 
 
 def test_text_on_any_population_colour_is_readable(palette: Palette) -> None:
-    from matplotlib.colors import to_rgb
-
     def luminance(colour: str) -> float:
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
         return float(np.dot([0.2126, 0.7152, 0.0722], linear))
@@ -62,10 +61,25 @@ def test_text_on_any_population_colour_is_readable(palette: Palette) -> None:
 def test_palette_keeps_the_tables_order_and_lets_unknown_codes_through(palette: Palette) -> None:
     assert palette.order(["Thai", "Zulu", "Korean", "SG_Chinese"]) == ["SG_Chinese", "Korean", "Thai", "Zulu"]
     assert palette.label("Zulu_North") == "Zulu North"
-    assert palette.colour("Zulu") == palette.colour("Zulu")
     assert palette.contrast("population: Korean - rest") == "Korean – all others"
     assert palette.contrast("population: SG_Malay - Korean") == "Singaporean Malay – Korean"
     assert palette.contrast("age") == "age"
+
+
+def test_no_two_populations_of_a_set_look_alike(palette: Palette) -> None:
+    known = ["SG_Chinese", "Chinese", "Han_Chinese", "Korean"]
+    many = [*known, *(f"Cohort_{i}" for i in range(18))]
+    colours = {code: palette.among(many).colour(code) for code in many}
+    assert {code: colours[code] for code in known} == {code: palette.colour(code) for code in known}
+    rgb = np.array([to_rgb(colour) for code, colour in colours.items()])
+    apart = np.linalg.norm(rgb[:, None] - rgb, axis=2)
+    unknown = apart[len(known) :]
+    assert np.sort(unknown, axis=1)[:, 1].min() > 0.1
+    # The same set has the same colours, whatever the order of its names; a part of it keeps them.
+    again = palette.among(reversed(many))
+    assert {code: again.colour(code) for code in many} == colours
+    assert palette.among(many).among(["Cohort_7"]).colour("Cohort_7") == colours["Cohort_7"]
+    assert palette.among(["Cohort_7"]).colour("Cohort_7") == cycle(0)
 
 
 def test_wrap_breaks_at_underscores_and_keeps_every_letter() -> None:

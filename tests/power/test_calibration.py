@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -11,15 +14,25 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 
+from aida_tools.compare.run import compare_tables
+from aida_tools.compare.step import Options
+from aida_tools.models.mixed import MODEL as MIXED
+from aida_tools.models.registry import MODELS
+
 
 @pytest.fixture(scope="module")
-def simulate(root: Path) -> ModuleType:
+def run(root: Path) -> ModuleType:
+    """The benchmark; the modules beside it come with it."""
     sys.path.insert(0, str(root / "benchmarks" / "calibration"))
     try:
-        import simulate
+        return import_module("run")
     finally:
         sys.path.pop(0)
-    return simulate
+
+
+@pytest.fixture(scope="module")
+def simulate(run: ModuleType) -> ModuleType:
+    return run.simulate
 
 
 def test_the_design_is_that_of_the_study(simulate: ModuleType) -> None:
@@ -54,9 +67,9 @@ def test_spreads_and_effects_are_those_of_the_scenario(simulate: ModuleType, nam
     assert np.mean(japanese) == pytest.approx(wanted, abs=4 * np.std(japanese) / np.sqrt(runs))
     # Donors, ages, sexes, and cells: the mean of 1 / N where N is gamma with shape 4.
     donor = 0.35**2 + 0.1**2 + 0.025**2 + 1 / (0.75 * 700 * 0.05 * 0.95)
-    # Korea fills ten libraries with 15 donors and one with 10.
-    assert np.mean(batches) == pytest.approx(scenario.library_sd**2 + donor * (10 / 15 + 1 / 10) / 11, rel=0.15)
-    wanted = 2 * scenario.site_sd**2 + scenario.library_sd**2 * (1 / 11 + 1 / 4) + donor * (1 / 160 + 1 / 60)
+    # Korea fills ten batches with 15 donors and one with 10.
+    assert np.mean(batches) == pytest.approx(scenario.batch_sd**2 + donor * (10 / 15 + 1 / 10) / 11, rel=0.15)
+    wanted = 2 * scenario.site_sd**2 + scenario.batch_sd**2 * (1 / 11 + 1 / 4) + donor * (1 / 160 + 1 / 60)
     assert np.var(between) == pytest.approx(wanted, rel=0.5)
 
 
@@ -65,9 +78,37 @@ def test_a_cohort_depends_on_its_number_alone(simulate: ModuleType) -> None:
     assert (one.counts == other.counts).all()
 
 
+def test_its_estimates_are_those_of_compare(run: ModuleType) -> None:
+    """For every model of the registry that fits counts: what the benchmark finds is true of what users run."""
+    cohort = run.draw("B", 0)
+    models = [name for name, model in MODELS.items() if model.of_counts]
+    fitted = run.fit_cohort(cohort, models)
+    types = [run.FOCUS, *(f"type {k}" for k in range(1, cohort.counts.shape[1]))]
+    wide = pd.DataFrame(cohort.counts, columns=types, index=cohort.samples["sample_id"])
+    counts = wide.reset_index().melt("sample_id", var_name="cell_type", value_name="n_cells")
+    samples = cohort.samples.assign(n_cells=cohort.totals)
+    options = Options(models=models, formula=run.FORMULA, contrasts=tuple(cohort.truth), denominators=("all",))
+    estimates = compare_tables(counts, samples, options=options)[0]["estimates"]
+    keys, numbers = ["model", "contrast"], ["estimate", "std_error", "df"]
+    wanted = estimates[estimates["cell_type"] == run.FOCUS].set_index(keys)[numbers]
+    # Batches as a factor leave no sites to compare.
+    assert wanted["estimate"].notna().sum() == sum(2 if MODELS[name].by_batch else 4 for name in models)
+    pd.testing.assert_frame_equal(fitted.set_index(keys)[numbers], wanted, check_like=True, rtol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def results(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "benchmarks" / "calibration" / "results.tsv", sep="\t")
+
+
+def test_models_are_named_as_in_the_registry(root: Path, results: pd.DataFrame) -> None:
+    folder = root / "benchmarks" / "calibration"
+    picture, page = ((folder / name).read_text() for name in ("calibration.svg", "README.md"))
+    assert set(results["model"]) <= set(MODELS)
+    assert not [name for name in set(results["model"]) if f">{name}</text>" not in picture]
+    said = re.findall(r"`((?:betabinomial|quasi|propeller|clr|log10)[\w-]*\*?)`", page)
+    assert MIXED.name in said
+    assert not [pattern for pattern in said if not fnmatch.filter(MODELS, pattern)]
 
 
 @pytest.mark.parametrize("scenario", ["A", "B", "E"])

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from scipy import special
+from statsmodels.stats.power import TTestIndPower
 
 from aida_tools.cli import main
-from aida_tools.compare.run import Options, compare
-from aida_tools.tables import write_tsv
+from aida_tools.compare.run import compare
+from aida_tools.compare.step import Options
+from aida_tools.core.schema import write_tsv
 
 DONOR_SD, BATCH_SD, SHARE = 0.3, 0.15, 0.1
 
@@ -71,7 +73,7 @@ def test_spreads_and_standard_errors_are_those_that_were_planted(compared: Path,
 
 
 def test_a_plan_like_the_cohort_detects_what_the_cohort_does(compared: Path, tmp_path: Path) -> None:
-    assert run(compared, "--plan", "donors=120,cells=800,libraries=6", "--out", tmp_path)[0] == 0
+    assert run(compared, "--plan", "donors=120,cells=800,batches=6", "--out", tmp_path)[0] == 0
     done = pd.read_csv(tmp_path / "power.tsv", sep="\t").set_index(["cell_type", "contrast"])
     plans = pd.read_csv(tmp_path / "plans.tsv", sep="\t")
     asked = plans[(plans["source"] == "asked") & (plans["kind"] == "within-site")].iloc[0]
@@ -90,7 +92,7 @@ def test_plans_between_sites_say_how_often_an_ignored_site_would_mislead(compare
     assert none["false_positive_rate"].to_numpy() == pytest.approx(0.05)
     assert (some["false_positive_rate"] > 0.05).all()
     assert (some["mdor"] > none["mdor"]).all()
-    few = plans[(plans["libraries"] == 1) & (plans["kind"] == "between-site")]
+    few = plans[(plans["batches"] == 1) & (plans["kind"] == "between-site")]
     assert few["std_error"].isna().all()
     assert few["note"].str.contains("no degrees of freedom").all()
 
@@ -106,9 +108,34 @@ def test_without_batches_the_spread_between_them_is_missing_and_said_so(tmp_path
     assert table["mdor"].notna().all()
 
 
+def test_a_cohort_of_one_batch_a_site_has_power_between_sites(tmp_path: Path) -> None:
+    """Nothing is compared inside a site there, and no batch effect can be modelled: the t test of donors is left."""
+    folder = write_counts(tmp_path, batches=3)
+    samples = pd.read_csv(folder / "samples.tsv", sep="\t")
+    samples["population"] = samples["site"] = samples["batch"].map({"b0": "P", "b1": "Q", "b2": "R"})
+    write_tsv(samples, folder / "samples.tsv")
+    options = Options(models=("betabinomial-mixed",), focus="focus")
+    compare(folder / "counts.tsv", folder / "samples.tsv", folder / "compare", options=options)
+    assert run(folder / "compare", "--site-sd", 0, "--out", tmp_path / "power")[0] == 0
+    done = pd.read_csv(tmp_path / "power" / "power.tsv", sep="\t").query("contrast == 'population: P - Q'").iloc[0]
+    assert done["status"] == "between-site"
+    assert pd.isna(done["batch_sd"])
+    assert "3 batches, 3 between-batch coefficients" in done["spread_note"]
+    plans = pd.read_csv(tmp_path / "power" / "plans.tsv", sep="\t")
+    own = plans[(plans["source"] == "as this cohort") & (plans["kind"] == "between-site")].iloc[0]
+    assert own["df"] == 2 * 20 - 2
+    assert "leaves batches out" in own["note"]
+    curves = pd.read_csv(tmp_path / "power" / "power_curves.tsv", sep="\t")
+    between = curves[curves["kind"] == "between-site"]
+    # Donors' logits without covariates: what the t test of two groups of 20 has.
+    wanted = TTestIndPower().power(np.log(between["odds_ratio"].iloc[-1]) / own["std_error"] / np.sqrt(10), 20, 0.05)
+    assert between["power"].iloc[-1] == pytest.approx(wanted, abs=1e-6)
+    assert own["std_error"] == pytest.approx(done["std_error"], rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--plan", "donors=5"], "'cells' is missing"), (["--plan", "cells=5,libraries=x"], "value 'x' must be")],
+    [(["--plan", "donors=5"], "'cells' is missing"), (["--plan", "cells=5,batches=x"], "value 'x' must be")],
 )
 def test_a_wrong_plan_writes_nothing(compared: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
     code, output = run(compared, *arguments, "--out", tmp_path / "out")

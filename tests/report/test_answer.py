@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aida_tools.compare.results import Results
+from aida_tools.compare.tables import ESTIMATES
+from aida_tools.core.words import cell, counted, interval, listed, p_value, percent
 from aida_tools.report.answer import Answer, make_answer
-from aida_tools.report.words import cell, counted, interval, listed, p_value, percent
-from aida_tools.tables import ESTIMATE_COLUMNS
+from aida_tools.results.results import Results
 
 LABELS = {
     "Korean": "Korean",
@@ -22,13 +22,22 @@ LABELS = {
 }
 
 
+DESIGN = pd.DataFrame(
+    [["Korean", "KR", "KR_B001"], ["Korean", "KR", "KR_B002"], ["Japanese", "JP", "JP_B001"],
+     ["SG_Malay", "SG", "SG_B001"], ["SG_Indian", "SG", "SG_B001"]],
+    columns=["population", "site", "batch"],
+)  # fmt: skip
+
+SAMPLES = DESIGN.assign(age=40.0, sex="female")
+
+
 def said(answer: Answer) -> str:
     return " ".join([*answer.sentences, *answer.limits])
 
 
 def estimate(contrast: str, ratio: float | None, **values: Any) -> dict[str, Any]:
     """Return one row of estimates: an odds ratio with a 20 % error, or none."""
-    row = dict.fromkeys(ESTIMATE_COLUMNS) | {
+    row = dict.fromkeys(ESTIMATES.names) | {
         "cohort": "c", "annotator": "author", "cell_type": "Treg", "denominator": "CD4_T",
         "model": "betabinomial-mixed", "contrast": f"population: {contrast}", "status": "between-site",
         "aliased_with": None, "n_samples_a": 60, "n_samples_b": 200, "share_a": 0.04, "share_b": 0.04,
@@ -43,8 +52,10 @@ def estimate(contrast: str, ratio: float | None, **values: Any) -> dict[str, Any
     return row | values
 
 
-def results(*rows: dict[str, Any], synthetic: bool = False, controls: int = 0, **options: Any) -> Results:
-    estimates = pd.DataFrame(list(rows), columns=list(ESTIMATE_COLUMNS))
+def results(
+    *rows: dict[str, Any], synthetic: bool = False, controls: int = 0, sites: int = 2, **options: Any
+) -> Results:
+    estimates = pd.DataFrame(list(rows), columns=ESTIMATES.names)
     for column in ("estimate", "ci_low", "ci_high", "q_value", "share_a", "share_b", "statistic"):
         estimates[column] = estimates[column].astype(float)
     populations = ["Korean", "Japanese"]
@@ -55,12 +66,14 @@ def results(*rows: dict[str, Any], synthetic: bool = False, controls: int = 0, *
         }
     )  # fmt: skip
     key = {"annotator": "author", "denominator": "CD4_T", "cell_type": "Treg"}
-    control = pd.DataFrame([{"donor_id": f"L{i}", "site": f"S{i % 2}", **key} for i in range(controls)])
+    control = pd.DataFrame(
+        [{"donor_id": f"L{i}", "site": f"S{s}", **key} for i in range(controls) for s in range(sites)]
+    )
     if control.empty:
         control = pd.DataFrame(columns=["donor_id", "site", *key])
     return Results(
-        shares=shares, estimates=estimates, design=pd.DataFrame(), controls=control, excluded=pd.DataFrame(),
-        tests=pd.DataFrame(),
+        shares=shares, estimates=estimates, design=DESIGN, controls=control, excluded=pd.DataFrame(),
+        tests=pd.DataFrame(), samples=SAMPLES,
         options={
             "cohort": {"synthetic": synthetic}, "focus": "Treg", "annotator": "author", "denominator": "CD4_T",
             "model": "betabinomial-mixed", "formula": "~ population + age + sex",
@@ -82,8 +95,8 @@ def test_the_lowest_population_is_named_with_its_share_and_its_limit() -> None:
     )
     text = said(answer)
     assert "odds ratio 0.60 (95 % interval 0.49 to 0.73), 60 samples against 200" in text
-    assert "Korean = site KR = batches KR_B001 to KR_B011 (11)" in text
-    assert "no model of these donors can say" in text
+    assert "All Korean samples come from site KR (2 batches) and no other population was measured there, so" in text
+    assert "no model of these donors can separate" in text
     assert "No two populations were measured at a common site" in text
 
 
@@ -120,15 +133,20 @@ def test_contrasts_within_a_site_are_counted_and_named() -> None:
     assert "1 of 1 contrast shows a difference before adjustment" in text
     assert "Singaporean Malay against Singaporean Indian (odds ratio 1.30, 1.06 to 1.59)" in text
     nothing = estimate("SG_Malay - SG_Indian", 1.05, status="within-site")
-    assert "the one contrast shows no clear difference." in said(make_answer(results(LOW, nothing), LABELS))
+    assert "the one contrast shows no clear difference ([figure:forest])." in said(
+        make_answer(results(LOW, nothing), LABELS)
+    )
 
 
 def test_labels_that_disagree_are_named_and_those_that_agree_too() -> None:
     other = {"annotator": "gate"}
     against = make_answer(results(LOW, SAME, estimate("Korean - rest", 1.2, **other)), LABELS)
-    assert "The labels matter: with those of gate (1.20, 0.98 to 1.47) the difference is not seen." in against.limits
+    assert (
+        "The result depends on the labels: the difference is not found with those of gate (odds ratio 1.20, 0.98 to "
+        "1.47)."
+    ) in against.limits
     agree = make_answer(results(LOW, SAME, estimate("Korean - rest", 0.7, **other)), LABELS)
-    assert "The labels of gate (0.70, 0.57 to 0.85) give the same direction." in agree.limits
+    assert "The labels of gate (odds ratio 0.70, 0.57 to 0.85) give the same direction." in agree.limits
 
 
 def test_pairs_are_used_where_nothing_was_compared_with_the_rest() -> None:
@@ -156,8 +174,25 @@ def test_synthetic_data_say_so_first() -> None:
 
 
 def test_controls_are_mentioned_or_missed() -> None:
-    assert "6 control donors run at 2 sites" in said(make_answer(results(LOW, SAME, controls=6), LABELS))
+    assert "6 control donors were run at 2 sites, which shows" in said(
+        make_answer(results(LOW, SAME, controls=6), LABELS)
+    )
     assert "no control samples" in said(make_answer(results(LOW, SAME), LABELS))
+
+
+def test_controls_at_one_site_show_nothing_of_sites() -> None:
+    alone = said(make_answer(results(LOW, SAME, controls=6, sites=1), LABELS))
+    assert "6 control donors were run at one site only, which does not show what the sites add." in alone
+    one = said(make_answer(results(LOW, SAME, controls=1, sites=1), LABELS))
+    assert "1 control donor was run at one site only, which does not" in one
+
+
+def test_a_lowest_share_that_is_not_below_each_other_one_says_so_at_once() -> None:
+    pairs = [estimate("Japanese - Korean", 1.1), estimate("Korean - SG_Malay", 0.5)]
+    assert make_answer(results(LOW, SAME, *pairs), LABELS).headline.endswith(
+        "age and sex): lower than all others together, but not clearly lower than Japanese donors; population and site "
+        "cannot be told apart."
+    )
 
 
 def test_shares_are_not_called_standardised_without_age_or_sex() -> None:
@@ -203,26 +238,26 @@ def test_later_steps_speak_of_the_same_contrast() -> None:
     other = {"contrast": "population: X - rest"}
     tables = {name: pd.DataFrame([other, {"contrast": contrast, **row}]) for name, row in extra.items()}
     base = results(LOW, SAME, controls=6)
-    text = said(make_answer(dataclasses.replace(base, extra=tables), LABELS))
-    assert "A site effect of SD 0.14 on the log-odds scale (a share of 4.0 % read as 4.6 %) would be enough" in text
+    text = said(make_answer(dataclasses.replace(base, tables=base.tables | tables), LABELS))
+    assert "A site effect of SD 0.14 on the log-odds scale (a share of 4.0 % measured as 4.6 %) would be enough" in text
     assert (
-        "after subtracting what they differ by between sites, the odds ratio is 0.80 (95 % interval 0.40 to 1.60)."
-        in text
+        "After subtracting the differences that these controls show between the sites, the odds ratio is 0.80 (95 % "
+        "interval 0.40 to 1.60) ([figure:recalibrated])." in text
     )
     assert (
         "Of 96 ways to analyse the same data, 98 % agree in direction and 50 % also have an interval without 1" in text
     )
     assert "odds ratios run from 0.50 to 1.10" in text
-    assert "With batches permuted between sites, p = 0.021 (smallest possible 0.01)." in text
+    assert "A permutation test (batches permuted between sites) gives p = 0.021 (smallest possible 0.01) (" in text
 
 
 def test_a_null_result_says_what_would_have_been_found() -> None:
     null = estimate("Korean - rest", 0.9, share_a=0.03)
     key = {"cell_type": "Treg", "annotator": "author", "denominator": "CD4_T"}
     power = pd.DataFrame([{"contrast": null["contrast"], "mdor": 1.25, **key}])
-    answer = make_answer(dataclasses.replace(results(null, SAME), extra={"power": power}), LABELS)
-    assert "An odds ratio of 1.25 (or 0.80) would have been found with 80 % power" in said(answer)
-    clear = make_answer(dataclasses.replace(results(LOW, SAME), extra={"power": power}), LABELS)
+    answer = make_answer(dataclasses.replace(results(null, SAME), tables={"power": power}), LABELS)
+    assert "80 % power to find an odds ratio of 1.25 (or 0.80)" in said(answer)
+    clear = make_answer(dataclasses.replace(results(LOW, SAME), tables={"power": power}), LABELS)
     assert "80 % power" not in said(clear)
 
 

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from aida_tools.compare.results import load_results
-from aida_tools.config import load_populations
-from aida_tools.figures.plates import plates
+from aida_tools import reference
+from aida_tools.core.populations import load_populations
+from aida_tools.core.schema import TABLES
+from aida_tools.figures.registry import FIGURES
+from aida_tools.figures.run import plates
 from aida_tools.figures.style import Palette
+from aida_tools.results.results import load_results
 from tests.figures import made_extra as made
 from tests.figures import made_labels
 
@@ -34,15 +37,21 @@ def stems(page: Path, root: Path) -> list[str]:
         "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),
         "agreement": made_labels.agreement(), "curves": made_labels.curves(), "thinned": made_labels.thinned(),
     }  # fmt: skip
-    results = dataclasses.replace(load_results(page.parent / "compare"), extra=extra)
+    results = load_results(page.parent / "compare")
+    tables = {name: TABLES[f"{name}.tsv"].frame(rows) for name, rows in extra.items()}
+    results = dataclasses.replace(results, tables=results.tables | tables)
     palette = Palette(load_populations(root / "config" / "populations.tsv"))
-    return [*(p.stem for p in plates(results, palette)), "share_by_sample"]
+    return [*(p.stem for p in plates(results, palette).values()), "share_by_sample"]
 
 
 def test_each_figure_has_a_caption_of_its_own(stems: list[str], root: Path) -> None:
-    texts = [caption(root, "figures.rst", name=stem, cohort="sample") for stem in stems]
-    assert len(set(texts)) == len(stems) == 19
-    assert not [text for text in texts if text.strip().startswith("A figure of the comparison.")]
+    """workflow/report/figures.rst is written by `python -m aida_tools.reference`."""
+    assert (root / "workflow" / "report" / "figures.rst").read_text(encoding="utf-8") == reference.captions()
+    texts = {stem: caption(root, "figures.rst", name=stem, cohort="sample") for stem in stems}
+    assert len({entry.short for entry in FIGURES.values()}) == len(FIGURES)
+    for stem, text in texts.items():
+        (entry,) = [e for key, e in FIGURES.items() if stem.startswith(key)]
+        assert text == f"{entry.short} The captions with this run's numbers are in ``figures.json`` and in the report."
 
 
 def test_the_page_and_the_workflow_are_described(root: Path) -> None:

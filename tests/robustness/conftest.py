@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
 
-from aida_tools.compare.run import Options, compare
-from aida_tools.tables import write_tsv
+from aida_tools.compare.run import compare
+from aida_tools.compare.step import Options
+from aida_tools.core.schema import write_tsv
 
 #: Site -> (batches, populations mixed in each).
 SITES = {"SG": (6, ("SG_Chinese", "SG_Malay")), "KR": (4, ("Korean",)), "JP": (4, ("Japanese",))}
@@ -76,13 +76,6 @@ def compare_cohort(folder: Path, samples: pd.DataFrame, counts: pd.DataFrame, **
     }  # fmt: skip
     compare(folder / "counts.tsv", folder / "samples.tsv", folder / "compare", options=Options(**(given | options)))  # type: ignore[arg-type]
     return folder / "compare"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in the command: the matrices are small, and threads of the linear algebra library only wait."""
-    with threadpool_limits(1):
-        yield
 
 
 #: Two populations at one site, one at another: the smallest cohort that has everything.

@@ -7,20 +7,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from aida_tools.robustness.inputs import load
+from aida_tools.compare.tables import read_estimates
+from aida_tools.results.refit import load_comparison
 from aida_tools.robustness.leave_out import leave_out_table
-from aida_tools.tables import read_estimates
 
 from .conftest import SITES, compare_cohort, make_cohort
 
 
 @pytest.fixture(scope="module")
 def table(compared_folder: Path) -> pd.DataFrame:
-    return leave_out_table(load(compared_folder), threads=2)
+    return leave_out_table(load_comparison(compared_folder), threads=2)
 
 
 def test_with_nothing_left_out_it_is_the_estimate(table: pd.DataFrame, compared_folder: Path) -> None:
-    compared = load(compared_folder)
+    compared = load_comparison(compared_folder)
     whole = table[table["unit"] == "none"].set_index("contrast")
     want = compared.estimates.set_index("contrast")
     for column in ("estimate", "std_error", "ci_low", "p_value"):
@@ -57,5 +57,5 @@ def test_a_batch_is_left_out_of_its_own_contrasts_only(table: pd.DataFrame) -> N
 
 def test_one_batch_cannot_be_left_out(tmp_path: Path) -> None:
     samples, counts = make_cohort(sites={"SG": (1, SITES["SG"][1])}, donors=24)
-    compared = load(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
+    compared = load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
     assert set(leave_out_table(compared)["unit"]) == {"none"}

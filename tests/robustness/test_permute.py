@@ -12,15 +12,15 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from aida_tools.compare.fit import Data
-from aida_tools.compare.mixed import fit_mixed
-from aida_tools.compare.run import Options, compare
+from aida_tools.compare.run import compare
+from aida_tools.compare.step import Options
 from aida_tools.compose.wide import import_counts
+from aida_tools.models.data import Data
+from aida_tools.models.mixed import fit_mixed
+from aida_tools.results.refit import load_comparison
 from aida_tools.robustness import reml
-from aida_tools.robustness.inputs import load
 from aida_tools.robustness.permutations import permutation_tables
 from aida_tools.robustness.permute import Null, arrangements, count_arrangements, permutation_test, t_statistics
-from aida_tools.robustness.refit import selected
 
 from .conftest import SITES, compare_cohort, make_cohort
 
@@ -145,7 +145,7 @@ def test_the_batch_test_is_honest_where_least_squares_is_not() -> None:
 
 
 def test_tables_of_a_cohort(compared_folder: Path) -> None:
-    compared = load(compared_folder)
+    compared = load_comparison(compared_folder)
     tables = permutation_tables(compared, permutations=2000, seed=1)
     table = tables["permutation"].set_index(["contrast", "test"])
     between = table.loc[("population: Japanese - Korean", "mixed-logit")]
@@ -165,7 +165,7 @@ def test_tables_of_a_cohort(compared_folder: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_table(compared_folder: Path) -> None:
-    compared = load(compared_folder)
+    compared = load_comparison(compared_folder)
     first, again = (permutation_tables(compared, permutations=300, seed=5)["permutation"] for _ in range(2))
     assert first.equals(again)
 
@@ -173,7 +173,7 @@ def test_the_same_seed_gives_the_same_table(compared_folder: Path) -> None:
 def test_a_batch_a_side_cannot_be_permuted_to_five_percent(tmp_path: Path) -> None:
     sites = {"KR": (1, ("Korean",)), "JP": (1, ("Japanese",))}
     samples, counts = make_cohort(4, sites=sites, donors=20)
-    compared = load(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
+    compared = load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
     row = permutation_tables(compared, permutations=100, seed=1)["permutation"].iloc[0]
     assert row["n_permutations"] == 2
     assert row["p_value"] == row["p_min"] == 1
@@ -188,7 +188,9 @@ def test_paired_samples_change_sides_inside_their_donor(shared: Path, tmp_path: 
     )  # fmt: skip
     options = Options(formula="~ population + donor_id", focus="CD4 T cells", models=("quasibinomial",))
     compare(tmp_path / "in" / "counts.tsv", tmp_path / "in" / "samples.tsv", tmp_path / "out", options=options)
-    table = permutation_tables(load(tmp_path / "out"), permutations=1000, seed=1)["permutation"].set_index("test")
+    table = permutation_tables(load_comparison(tmp_path / "out"), permutations=1000, seed=1)["permutation"].set_index(
+        "test"
+    )
     row = table.loc["ols-logit"]
     assert row["scheme"] == "samples within donors"
     assert row["n_permutations"] == 256
@@ -207,7 +209,7 @@ def test_paired_samples_change_sides_inside_their_donor(shared: Path, tmp_path: 
 def test_without_batches_donors_are_the_units(tmp_path: Path) -> None:
     samples, counts = make_cohort(3, sites={"SG": SITES["SG"]}, controls=0)
     folder = compare_cohort(tmp_path, samples.assign(batch=None), counts, models=("quasibinomial",))
-    row = permutation_tables(load(folder), permutations=200, seed=1)["permutation"].iloc[0]
+    row = permutation_tables(load_comparison(folder), permutations=200, seed=1)["permutation"].iloc[0]
     assert row["n_units_a"] + row["n_units_b"] == 72
     assert row["n_permutations"] == 200
     assert row["scheme"] == "samples between sides"
@@ -215,8 +217,8 @@ def test_without_batches_donors_are_the_units(tmp_path: Path) -> None:
 
 def test_the_linear_companion_stands_for_the_reported_model(compared_folder: Path) -> None:
     """Over 30 permutations of the batches, t of the logits and t of the beta-binomial mixed model go together."""
-    compared = load(compared_folder)
-    counts = selected(compared.primary, compared.samples, compared.selection)
+    compared = load_comparison(compared_folder)
+    counts = compared.chosen(compared.primary, compared.selection)
     samples = compared.selection.samples
     keep = samples["population"].isin(["Korean", "SG_Chinese"]).to_numpy()
     y, total = counts.counts[keep, counts.types.index("Treg")], counts.totals[keep]

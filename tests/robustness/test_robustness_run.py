@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from aida_tools.cli import main
-from aida_tools.robustness.run import Options, robustness
-from aida_tools.tables import write_tsv
+from aida_tools.compare.run import compare
+from aida_tools.compare.step import Options as CompareOptions
+from aida_tools.core.schema import write_tsv
+from aida_tools.robustness.run import robustness
+from aida_tools.robustness.step import Options
 
 from .conftest import SITES, SMALL, compare_cohort, make_cohort
 
@@ -37,9 +43,48 @@ def test_the_command_writes_every_table(small_folder: Path, tmp_path: Path) -> N
     }  # fmt: skip
 
 
+def test_what_the_cohort_file_declares_enters_the_specification_curve(small_folder: Path, tmp_path: Path) -> None:
+    """A user's covariate, stratum and unresolved label, no name of which stands in the code; options come first."""
+    cohort = {
+        "name": "mine", "title": "Mine", "source": {"kind": "h5ad", "path": "mine.h5ad"},
+        "columns": {"donor_id": "d", "population": "p"}, "covariates": {"altitude": "a", "introns": "i"},
+        "strata": ["altitude"], "labels": {"unresolved": ["CD4+_T"]},
+    }  # fmt: skip
+    (tmp_path / "cohort.yaml").write_text(yaml.safe_dump(cohort))
+    tables = [small_folder.parent / f"{name}.tsv" for name in ("counts", "samples")]
+    samples = pd.read_csv(tables[1], sep="\t")
+    samples["altitude"] = np.where(samples["sample_id"].str.len() % 2, "high", "low")
+    write_tsv(samples, tables[1].with_name("altitude.tsv"))
+    options = CompareOptions(
+        models=("quasibinomial",), denominators=("CD4_T=Treg,CD4_naive,CD4+_T", "all"), min_cells=400
+    )
+    compare(
+        tables[0],
+        tables[1].with_name("altitude.tsv"),
+        tmp_path / "compare",
+        options=options,
+        cohort_path=tmp_path / "cohort.yaml",
+    )
+
+    def choices(**asked: tuple[str, ...]) -> dict[str, set[str]]:
+        robustness(tmp_path / "compare", tmp_path / "out", options=replace(FEW, specifications=1000, **asked))
+        table = pd.read_csv(tmp_path / "out" / "specification.tsv", sep="\t")
+        return {column: set(table[column]) for column in ("covariates", "donors", "unresolved")}
+
+    declared = choices()
+    given = "~ population + age + sex"
+    assert {f"{given} + altitude", f"{given} + introns"} <= declared["covariates"]
+    assert {"altitude: high", "altitude: low"} <= declared["donors"]
+    assert declared["unresolved"] == {"as given", "left out", "counted as the focus type"}
+    asked = choices(covariates=("bmi",), strata=("introns",), unresolved=("T",))
+    assert {text for text in asked["covariates"] if text.startswith(f"{given} + ")} == {f"{given} + bmi"}
+    assert {text.partition(":")[0] for text in asked["donors"] if ":" in text} == {"introns"}
+    assert asked["unresolved"] == {"as given", "left out"}, "T is in the denominator `all` only"
+
+
 def test_one_thread_or_two_write_the_same(small_folder: Path, tmp_path: Path) -> None:
     for threads in (1, 2):
-        robustness(small_folder, tmp_path / str(threads), options=FEW, threads=threads)
+        robustness(small_folder, tmp_path / str(threads), options=replace(FEW, threads=threads))
     for name in TABLES:
         first, second = (pd.read_csv(tmp_path / n / f"{name}.tsv", sep="\t") for n in ("1", "2"))
         pd.testing.assert_frame_equal(first, second)
@@ -94,7 +139,7 @@ def _negative(folder: Path) -> None:
         (_no_focus, "key 'focus' is empty"),
         (_no_model, "there is no model 'betabinomal'. Did you mean 'betabinomial'?"),
         (_strange_sample, "column 'sample_id', row 3: value 'nobody' is not in samples.tsv"),
-        (_negative, "column 'n', row 3: value '-1.0' must be a count of 0 or more"),
+        (_negative, "column 'n', row 3: value '-1.0' must be a number of 0 or more (cells)"),
     ],
 )
 def test_a_wrong_folder_is_refused(small_folder: Path, tmp_path: Path, spoil, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
+from aida_tools.results.refit import Comparison, load_comparison
 from aida_tools.robustness import reml
 from aida_tools.robustness.bound import share_shift, site_bound
 from aida_tools.robustness.controls import Controls, Spread, recalibrate, site_difference, site_shares, site_spread
-from aida_tools.robustness.inputs import load
 from aida_tools.robustness.sites import Sites, site_tables
 
 from .conftest import EFFECTS, SITES, compare_cohort, make_cohort
@@ -37,7 +37,7 @@ def test_share_shift_is_on_the_odds_scale() -> None:
 
 
 def test_site_weights_of_pairs_are_one_and_minus_one(compared_folder: Path) -> None:
-    sites = Sites(load(compared_folder))
+    sites = Sites(load_comparison(compared_folder))
     assert sites.names == ["JP", "KR", "SG"]
     np.testing.assert_allclose(sites.weights["population: Japanese - Korean"], [1, -1, 0], atol=1e-9)
     np.testing.assert_allclose(sites.weights["population: Korean - SG_Malay"], [0, 1, -1], atol=1e-9)
@@ -48,7 +48,7 @@ def test_site_weights_of_one_against_the_rest_are_the_sites_shares_of_the_rest(t
     """Least squares without covariates: the mean of the rest moves by each site's share of its samples."""
     samples, counts = make_cohort(2)
     options = {"models": ("propeller-logit",), "formula": "~ population"}
-    weights = Sites(load(compare_cohort(tmp_path, samples, counts, **options))).weights
+    weights = Sites(load_comparison(compare_cohort(tmp_path, samples, counts, **options))).weights
     # 48 samples at JP, 48 at KR, 36 of each population at SG; half a cell more on either side damps by 2 %.
     np.testing.assert_allclose(weights["population: Korean - rest"], [-48 / 120, 1, -72 / 120], rtol=0.03)
     np.testing.assert_allclose(weights["population: SG_Malay - rest"], [-48 / 132, -48 / 132, 96 / 132], rtol=0.05)
@@ -56,10 +56,10 @@ def test_site_weights_of_one_against_the_rest_are_the_sites_shares_of_the_rest(t
 
 def test_site_weights_sum_to_zero_whatever_the_model(compared_folder: Path) -> None:
     """A shift of all sites alike is no difference between populations."""
-    compared = load(compared_folder)
+    compared = load_comparison(compared_folder)
     for model in ("betabinomial-mixed", "quasibinomial", "log10-ols"):
-        options = compared.options | {"model": model}
-        for weights in Sites(replace(compared, options=options)).weights.values():
+        results = replace(compared.results, options=compared.options | {"model": model})
+        for weights in Sites(Comparison(results)).weights.values():
             assert abs(weights.sum()) < 0.05
 
 
@@ -141,7 +141,7 @@ def test_recalibration_adds_the_variances_and_takes_welch_degrees_of_freedom() -
 
 
 def test_tables_of_a_cohort(compared_folder: Path) -> None:
-    compared = load(compared_folder)
+    compared = load_comparison(compared_folder)
     tables = site_tables(compared)
     bound = tables["site_bound"].set_index("contrast")
     assert "population: SG_Chinese - SG_Malay" not in bound.index
@@ -164,7 +164,7 @@ def test_tables_of_a_cohort(compared_folder: Path) -> None:
 
 def test_controls_take_a_planted_site_effect_out(tmp_path: Path) -> None:
     samples, counts = make_cohort(5, site_shift={"KR": 0.8}, controls=6, cells=3000)
-    compared = load(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
+    compared = load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
     row = site_tables(compared)["recalibrated"].set_index("contrast").loc["population: Japanese - Korean"]
     truth = -EFFECTS["Korean"]
     assert row["ci_high"] < truth  # What is reported misses the truth because of the site ...
@@ -174,20 +174,20 @@ def test_controls_take_a_planted_site_effect_out(tmp_path: Path) -> None:
 
 def test_without_controls_or_site_or_batches_there_are_named_states(tmp_path: Path) -> None:
     samples, counts = make_cohort(2, controls=0)
-    tables = site_tables(load(compare_cohort(tmp_path / "a", samples, counts, models=("quasibinomial",))))
+    tables = site_tables(load_comparison(compare_cohort(tmp_path / "a", samples, counts, models=("quasibinomial",))))
     assert set(tables["recalibrated"]["status"]) == {"no-controls"}
     assert set(tables["controls_effect"]["status"]) == {"not-estimable"}
     assert tables["site_bound"]["note"].str.contains("fewer than two sites").all()
     assert tables["site_bound"]["site_sd_bound"].notna().all()
     nowhere = samples.assign(site=None, batch=None)
-    tables = site_tables(load(compare_cohort(tmp_path / "b", nowhere, counts, models=("quasibinomial",))))
+    tables = site_tables(load_comparison(compare_cohort(tmp_path / "b", nowhere, counts, models=("quasibinomial",))))
     assert set(tables["site_bound"]["status"]) == {"no-site-recorded"}
     assert tables["site_bound"]["site_sd_bound"].isna().all()
 
 
 def test_one_site_has_nothing_to_bound(tmp_path: Path) -> None:
     samples, counts = make_cohort(3, sites={"SG": SITES["SG"]})
-    tables = site_tables(load(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",))))
+    tables = site_tables(load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",))))
     assert tables["site_bound"].empty
     assert tables["recalibrated"].empty
     spread = tables["controls_effect"].set_index("quantity").loc["site_sd"]
@@ -197,13 +197,13 @@ def test_one_site_has_nothing_to_bound(tmp_path: Path) -> None:
 def test_one_batch_a_site_has_no_spread_between_batches(tmp_path: Path) -> None:
     sites = {"KR": (1, ("Korean",)), "JP": (1, ("Japanese",))}
     samples, counts = make_cohort(4, sites=sites, donors=20)
-    tables = site_tables(load(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",))))
+    tables = site_tables(load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",))))
     assert tables["site_bound"]["batch_sd"].isna().all()
     assert tables["site_bound"]["note"].str.contains("no site has several batches").all()
     assert set(tables["recalibrated"]["status"]) == {"not-estimable"}
 
 
 def test_tables_hold_numbers_not_text(compared_folder: Path) -> None:
-    for table in site_tables(load(compared_folder)).values():
+    for table in site_tables(load_comparison(compared_folder)).values():
         assert isinstance(table, pd.DataFrame)
         assert pd.api.types.is_float_dtype(table["estimate"])

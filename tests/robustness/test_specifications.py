@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aida_tools.compare.models import MODELS
-from aida_tools.robustness.inputs import Compared, load
-from aida_tools.robustness.scale import log_odds_factor, on_log_odds
+from aida_tools.models.registry import MODELS
+from aida_tools.results.refit import Comparison, load_comparison
+from aida_tools.results.scale import log_odds_factor, on_log_odds
 from aida_tools.robustness.specifications import (
     AS_FOCUS,
     AS_GIVEN,
@@ -26,18 +26,20 @@ from aida_tools.robustness.specifications import (
 
 from .conftest import EFFECTS, SMALL, compare_cohort, make_cohort
 
-
-@pytest.fixture(scope="module")
-def compared(compared_folder: Path) -> Compared:
-    return load(compared_folder)
+LEVELS = Levels(("CD4+_T", "T"), ("bmi", "smoking", "introns"), ("introns",))
 
 
 @pytest.fixture(scope="module")
-def tables(compared: Compared) -> dict[str, pd.DataFrame]:
-    return specification_tables(compared, limit=24, seed=3, threads=2)
+def compared(compared_folder: Path) -> Comparison:
+    return load_comparison(compared_folder)
 
 
-def test_unresolved_cells_go_where_the_rule_says(compared: Compared) -> None:
+@pytest.fixture(scope="module")
+def tables(compared: Comparison) -> dict[str, pd.DataFrame]:
+    return specification_tables(compared, levels=LEVELS, limit=24, seed=3, threads=2)
+
+
+def test_unresolved_cells_go_where_the_rule_says(compared: Comparison) -> None:
     rules = unresolved_rules(compared, ("author", "CD4_T"), ("CD4+_T", "T"))
     given, everything = compared.denominators["author", "CD4_T"], compared.denominators["author", "all"]
     treg, naive, open_cd4 = (given.counts[:, given.types.index(t)] for t in ("Treg", "CD4_naive", "CD4+_T"))
@@ -58,7 +60,7 @@ def test_unresolved_cells_go_where_the_rule_says(compared: Compared) -> None:
     assert list(unresolved_rules(compared, ("author", "CD4_T"), ("no such label",))) == [AS_GIVEN]
 
 
-def test_formulas_and_filters_follow_the_samples(compared: Compared) -> None:
+def test_formulas_and_filters_follow_the_samples(compared: Comparison) -> None:
     assert formulas(compared, ("bmi", "introns", "smoking")) == [
         "~ population + age + sex",
         "~ population",
@@ -75,8 +77,8 @@ def test_formulas_and_filters_follow_the_samples(compared: Compared) -> None:
     np.testing.assert_array_equal(filters["introns: True"].mask, compared.samples["introns"] == "True")
 
 
-def test_a_large_grid_keeps_the_reported_one_and_its_neighbours(compared: Compared) -> None:
-    grid = Grid(compared, Levels())
+def test_a_large_grid_keeps_the_reported_one_and_its_neighbours(compared: Comparison) -> None:
+    grid = Grid(compared, LEVELS)
     every = grid.all()
     # (3 + 2 rules) x 3 models x 5 formulas x 6 filters, and the unresolved as the focus type once.
     assert len(every) == 5 * 3 * 5 * 6 + 1
@@ -90,7 +92,7 @@ def test_a_large_grid_keeps_the_reported_one_and_its_neighbours(compared: Compar
 
 
 def test_the_reported_specification_is_the_reported_estimate(
-    compared: Compared, tables: dict[str, pd.DataFrame]
+    compared: Comparison, tables: dict[str, pd.DataFrame]
 ) -> None:
     table = tables["specification"]
     primary = table[table["primary"]].set_index("contrast")
@@ -119,7 +121,7 @@ def test_a_specification_is_a_fresh_comparison_with_its_choices(
     def fresh(**options: object) -> pd.Series:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder = compare_cohort(folder, samples, counts, contrasts=(contrast,), **(quick | options))
-        estimates = load(folder).estimates
+        estimates = load_comparison(folder).estimates
         return estimates[estimates["contrast"] == contrast].iloc[0]
 
     no_open = "CD4_T=Treg,CD4_naive"
@@ -176,7 +178,7 @@ def test_a_scale_without_odds_says_so() -> None:
 def test_all_models_land_near_the_planted_effect(tmp_path: Path) -> None:
     samples, counts = make_cohort(11, sites=SMALL, donors=24, cells=4000, donor_sd=0.1)
     folder = compare_cohort(tmp_path, samples, counts, models=(), one_vs_rest=False)
-    compared = load(folder)
+    compared = load_comparison(folder)
     specs = specification_tables(compared, levels=Levels((), (), ()), limit=40)["specification"]
     rows = specs[
         (specs["contrast"] == "population: Korean - SG_Chinese")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from aida_tools.cli import main
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.sample.design import SITES, make_samples
 from aida_tools.sample.run import check_batches, parse_batches, write_sample
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from aida_tools.scan.model import LinearModel, save_model
+from aida_tools.scan.classifier import LinearClassifier, save_linear
 from aida_tools.scan.network import Network
 from aida_tools.scan.run import scan
 
@@ -115,32 +115,33 @@ def cells(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def models(tmp_path: Path, symbols: list[str]) -> dict[str, LinearModel]:
-    """Write two models: `m`, each class by itself, and `s`, of calibrated classes that exclude one another."""
+def classifiers(tmp_path: Path, symbols: list[str]) -> dict[str, LinearClassifier]:
+    """Write two classifiers: `m`, each class by itself, and `s`, of calibrated classes that exclude one another."""
     rng = np.random.default_rng(1)
     made = {}
     for name, link, temperature, n in (("m", "sigmoid", 1.0, 3), ("s", "softmax", 9.0, 7)):
-        made[name] = LinearModel(
+        made[name] = LinearClassifier(
             name, np.array(symbols[:50]), np.array([f"{name}{i}" for i in range(n)]), rng.normal(size=(n, 50)),
             np.zeros(n), np.zeros(50), np.ones(50), link=link, temperature=temperature,
         )  # fmt: skip
-        folder = tmp_path / "models" / name
+        folder = tmp_path / "classifiers" / name
         folder.mkdir(parents=True)
-        save_model(made[name], folder)
+        save_linear(made[name], folder)
     return made
 
 
 @pytest.fixture
 def run(
     tmp_path: Path, write_h5ad: Callable[..., Path], fetched: Callable[..., tuple[Path, Path]], gate_path: Path,
-    counts: sp.csr_matrix, cells: Path, models: dict[str, LinearModel],
+    counts: sp.csr_matrix, cells: Path, classifiers: dict[str, LinearClassifier],
 ) -> Callable[..., Path]:  # fmt: skip
-    """Scan with both models, summing all that can be summed."""
+    """Scan with both classifiers, summing all that can be summed."""
     cohort, fetch = fetched(write_h5ad(counts))
 
     def go(name: str, **options: object) -> Path:
         scan(
-            cohort, fetch, tmp_path / name, gate_path=gate_path, models=list(models), model_folder=tmp_path / "models",
+            cohort, fetch, tmp_path / name, gate_path=gate_path, classifiers=list(classifiers),
+            classifier_folder=tmp_path / "classifiers",
             samples_path=cells, pseudobulk=["author", "gate", "m"], expected=["s"], **options,
         )  # fmt: skip
         return tmp_path / name

@@ -16,7 +16,7 @@ import zarr
 from anndata.io import write_elem
 from scipy.io import mmwrite
 
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan.blocks import Block, Counts, describe_genes
 from aida_tools.scan.stores import open_counts
 from tests.scan.conftest import make_anndata

@@ -11,9 +11,9 @@ import pytest
 import scipy.sparse as sp
 from scipy.special import softmax
 
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan import kernels
-from aida_tools.scan.model import LinearModel
+from aida_tools.scan.classifier import LinearClassifier
 from aida_tools.scan.network import Network, save_network
 from aida_tools.scan.run import scan
 
@@ -21,18 +21,18 @@ TABLE = "expected.s.parquet"
 
 
 def test_they_are_the_sums_of_dense_probabilities(
-    run: Callable[..., Path], counts: sp.csr_matrix, cells: Path, models: dict[str, LinearModel]
+    run: Callable[..., Path], counts: sp.csr_matrix, cells: Path, classifiers: dict[str, LinearClassifier]
 ) -> None:
     found = pd.read_parquet(run("out", block=64) / TABLE)
-    model, sample = models["s"], pd.read_parquet(cells)["sample_id"]
+    classifier, sample = classifiers["s"], pd.read_parquet(cells)["sample_id"]
     dense = counts.toarray().astype(float)
     seen = dense.sum(axis=1) > 0
     assert seen.mean() < 1
     x = np.minimum(np.log1p(1e4 * dense[seen, :50] / dense[seen].sum(axis=1, keepdims=True)), 10)
-    probability = softmax((x @ model.coef.T) / 9.0, axis=1)
+    probability = softmax((x @ classifier.coef.T) / 9.0, axis=1)
     # Nothing is tested by cells that are all but certain.
     assert np.median(probability.max(axis=1)) < 0.9
-    wanted = pd.DataFrame(probability, columns=model.classes).groupby(sample[seen].to_numpy()).sum()
+    wanted = pd.DataFrame(probability, columns=classifier.classes).groupby(sample[seen].to_numpy()).sum()
     table = found.pivot(index="sample_id", columns="label", values="n_expected")
     pd.testing.assert_frame_equal(table, wanted, rtol=0, atol=1e-6, check_names=False)
     n_cells = sample[seen].value_counts()
@@ -93,14 +93,14 @@ def test_only_calibrated_probabilities_of_known_samples_are_summed(
     run: Callable[..., Path], tmp_path: Path, gate_path: Path, cells: Path, network: Network
 ) -> None:
     run("made")
-    (tmp_path / "models" / "net").mkdir()
-    save_network(network, tmp_path / "models" / "net")
-    options = {"gate_path": gate_path, "model_folder": tmp_path / "models", "models": ["m", "s", "net"]}
+    (tmp_path / "classifiers" / "net").mkdir()
+    save_network(network, tmp_path / "classifiers" / "net")
+    options = {"gate_path": gate_path, "classifier_folder": tmp_path / "classifiers", "classifiers": ["m", "s", "net"]}
     for name, samples, message in (
-        ("m", cells, r"--expected m: .*every class a probability by itself \(sigmoid\).*model train"),
-        ("net", cells, "--expected net: .*network.*model train"),
-        ("gate", cells, "--expected gate: no model of this scan"),
-        ("ss", cells, "--expected ss: no model .*Did you mean 's'"),
+        ("m", cells, r"--expected m: .*every class a probability by itself \(sigmoid\).*classifier train"),
+        ("net", cells, "--expected net: .*network.*classifier train"),
+        ("gate", cells, "--expected gate: this scan has no classifier"),
+        ("ss", cells, "--expected ss: .*Did you mean 's'"),
         ("s", None, "--samples results"),
     ):
         with pytest.raises(AidaError, match=message):

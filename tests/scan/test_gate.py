@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan import gate as gates
 
 

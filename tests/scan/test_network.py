@@ -13,12 +13,13 @@ import scipy.sparse as sp
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import LabelBinarizer
 
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan.blocks import Block, Genes
-from aida_tools.scan.model import ARRAYS, LABEL_MAP, RECORD, LinearModel, save_model
+from aida_tools.scan.classifier import ARRAYS, RECORD, LinearClassifier, save_linear
 from aida_tools.scan.network import Network, load_network, save_network
-from aida_tools.scan.run import SCAN, scan
-from aida_tools.scan.scorers import Contrast, load_any, load_models, make_scorer, read_contrast
+from aida_tools.scan.run import scan
+from aida_tools.scan.scorers import Contrast, load_classifier, load_classifiers, make_scorer, read_contrast
+from aida_tools.scan.tables import LABEL_MAP, SCAN
 from tests.scan.conftest import COARSE, FINE, N_GENES
 
 
@@ -65,7 +66,7 @@ def test_probabilities_are_those_of_scikit_learn(network: Network, genes: Genes,
 
 def test_linear_margins_between_treg_and_the_rest(symbols: list[str], genes: Genes, counts: sp.csr_matrix) -> None:
     rng = np.random.default_rng(0)
-    model = LinearModel(
+    classifier = LinearClassifier(
         "m", np.array(symbols[:50]), np.array(["a", "b", "c", "d"]), rng.normal(size=(4, 50)), np.zeros(4),
         np.zeros(50), np.ones(50),
     )  # fmt: skip
@@ -73,10 +74,10 @@ def test_linear_margins_between_treg_and_the_rest(symbols: list[str], genes: Gen
     total = np.asarray(counts.sum(axis=1)).ravel().astype(np.int64)
     dense = counts.toarray()[:, :50]
     x = np.minimum(np.log1p(1e4 * dense / np.maximum(total, 1)[:, None]), 10)
-    scores = x @ model.coef.T
-    scored = make_scorer(model, contrast, genes).score(as_block(counts), total)
+    scores = x @ classifier.coef.T
+    scored = make_scorer(classifier, contrast, genes).score(as_block(counts), total)
     np.testing.assert_allclose(scored.treg_margin, np.maximum(scores[:, 0], scores[:, 2]) - scores[:, 1], atol=1e-9)
-    soft = dataclasses.replace(model, link="softmax", temperature=3.0)
+    soft = dataclasses.replace(classifier, link="softmax", temperature=3.0)
     scored = make_scorer(soft, contrast, genes).score(as_block(counts), total)
     p = np.exp(scores / 3)
     np.testing.assert_allclose(scored.treg_margin, np.log((p[:, 0] + p[:, 2]) / p[:, 1]), atol=1e-9)
@@ -87,7 +88,7 @@ def test_a_network_survives_the_disk(network: Network, tmp_path: Path) -> None:
     folder = tmp_path / "net"
     folder.mkdir()
     save_network(network, folder)
-    loaded = load_any(folder)
+    loaded = load_classifier(folder)
     assert isinstance(loaded, Network)
     for field in dataclasses.fields(network):
         for one, other in zip(getattr(loaded, field.name), getattr(network, field.name), strict=True):
@@ -101,7 +102,7 @@ def test_a_network_survives_the_disk(network: Network, tmp_path: Path) -> None:
         load_network(folder)
     (folder / RECORD).write_text(json.dumps({"format": "aida-tools network", "version": 1}))
     with pytest.raises(AidaError, match="not a readable network"):
-        load_any(folder)
+        load_classifier(folder)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_a_network_survives_the_disk(network: Network, tmp_path: Path) -> None:
     [
         ({"parent": "T"}, "no coarse class 'T'"),
         ({"fine_classes": np.array(["CD4", "CD8", "Mono"])}, "do not fit"),
-        ({"fine_classes": np.array(["CD4", "CD8", "Mono", "B"])}, "a class is there twice"),
+        ({"fine_classes": np.array(["CD4", "CD8", "Mono", "B"])}, "a class occurs twice"),
         ({"coarse": []}, "do not fit"),
     ],
 )
@@ -119,7 +120,7 @@ def test_impossible_networks_are_refused(network: Network, change: dict, message
 
 
 def test_the_label_map_says_which_classes_are_tregs(tmp_path: Path) -> None:
-    path = tmp_path / LABEL_MAP
+    path = tmp_path / LABEL_MAP.file
     path.write_text("label\tcell_type\tcell_type_id\tsets\ttreg\na\tTreg\t\t\tin\nb\tB\t\t\t\nc\tCD4\t\t\tout\n")
     contrast = read_contrast(tmp_path, ["c", "b", "a"])
     assert contrast is not None
@@ -140,24 +141,25 @@ def test_a_scan_with_networks_is_the_same_however_it_is_cut(
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(0)
-    linear = LinearModel(
+    linear = LinearClassifier(
         "m", np.array(symbols[:50]), np.array(["a", "b", "c"]), rng.normal(size=(3, 50)), np.zeros(3), np.zeros(50),
         np.ones(50), link="softmax",
     )  # fmt: skip
-    for model, save in ((network, save_network), (linear, save_model)):
-        folder = tmp_path / "models" / model.name
+    for classifier, save in ((network, save_network), (linear, save_linear)):
+        folder = tmp_path / "classifiers" / classifier.name
         folder.mkdir(parents=True)
-        save(model, folder)
-        labels = "".join(f"{c}\tT\t\t\t{r}\n" for c, r in zip(model.classes, ["in", "out", "out"], strict=False))
-        (folder / LABEL_MAP).write_text("label\tcell_type\tcell_type_id\tsets\ttreg\n" + labels)
-    assert len(load_models(["m", "net"], tmp_path / "models")) == 2
+        save(classifier, folder)
+        labels = "".join(f"{c}\tT\t\t\t{r}\n" for c, r in zip(classifier.classes, ["in", "out", "out"], strict=False))
+        (folder / LABEL_MAP.file).write_text("label\tcell_type\tcell_type_id\tsets\ttreg\n" + labels)
+    assert len(load_classifiers(["m", "net"], tmp_path / "classifiers")) == 2
     cohort, fetch = fetched(write_h5ad(counts))
     written = []
     for block, threads in ((500, 1), (1, 2), (37, 3)):
         out = tmp_path / f"out{block}"
         scan(
-            cohort, fetch, out, gate_path=gate_path, models=["m", "net"], model_folder=tmp_path / "models",
+            cohort, fetch, out, gate_path=gate_path, classifiers=["m", "net"],
+            classifier_folder=tmp_path / "classifiers",
             block=block, threads=threads,
         )  # fmt: skip
-        written.append((out / SCAN).read_bytes())
+        written.append((out / SCAN.file).read_bytes())
     assert written[0] == written[1] == written[2]

@@ -14,11 +14,12 @@ import scipy.sparse as sp
 from click.testing import CliRunner
 
 from aida_tools.cli import main
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan import pseudobulk as room
 from aida_tools.scan.blocks import Block, Genes
 from aida_tools.scan.gather import gather
-from aida_tools.scan.run import SCAN, scan
+from aida_tools.scan.run import scan
+from aida_tools.scan.tables import SCAN
 
 Write = Callable[..., Path]
 Fetched = Callable[..., tuple[Path, Path]]
@@ -34,7 +35,7 @@ def resident(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.usefixtures("resident")
 def test_sums_are_those_of_pandas(run: Callable[..., Path], counts: sp.csr_matrix, cells: Path) -> None:
     out = run("out", block=64)
-    labels = pd.read_parquet(out / SCAN)
+    labels = pd.read_parquet(out / SCAN.file)
     table = pd.read_parquet(cells)
     for name, label in (
         ("author", table["author_label"]),
@@ -51,7 +52,7 @@ def test_sums_are_those_of_pandas(run: Callable[..., Path], counts: sp.csr_matri
             assert row.n_cells == sizes.get(key, 0)
             np.testing.assert_array_equal(sums.X[i].toarray()[0], expected.loc[key] if key in expected.index else 0)
         assert sums.X.dtype == np.int64
-    # A cell without counts has no label by a model.
+    # A cell without counts has no label by a classifier.
     assert labels["m:label"].isna().sum() == (labels["total"] == 0).sum() > 0
 
 
@@ -75,7 +76,7 @@ def test_ranges_put_together_are_the_whole_bit_for_bit(run: Callable[..., Path],
     whole = run("whole", threads=1)
     parts = [run("c", cells="311:500"), run("a", cells="0:13", block=5), run("b", cells="13:311", threads=3)]
     gather(parts, tmp_path / "gathered")
-    assert (tmp_path / "gathered" / SCAN).read_bytes() == (whole / SCAN).read_bytes()
+    assert (tmp_path / "gathered" / SCAN.file).read_bytes() == (whole / SCAN.file).read_bytes()
     for name in ("author", "gate", "m"):
         one, other = (ad.read_h5ad(p / f"pseudobulk.{name}.h5ad") for p in (whole, tmp_path / "gathered"))
         pd.testing.assert_frame_equal(one.obs, other.obs)
@@ -89,7 +90,7 @@ def test_parts_scanned_and_gathered_on_the_command_line(
 ) -> None:
     whole = run("whole")
     command = ["scan", tmp_path / "cohort.yaml", tmp_path / "fetch", "--gate", gate_path, "--samples", cells]
-    command += ["--models", tmp_path / "models", "--model", "m", "--model", "s", "--expected", "s"]
+    command += ["--classifiers", tmp_path / "classifiers", "--classifier", "m", "--classifier", "s", "--expected", "s"]
     command += [word for name in ("author", "gate", "m") for word in ("--pseudobulk", name)]
     parts = [tmp_path / f"part{k}" for k in (3, 1, 2)]
     gathered = tmp_path / "gathered"
@@ -98,7 +99,9 @@ def test_parts_scanned_and_gathered_on_the_command_line(
         result = CliRunner().invoke(main, list(map(str, call)))
         assert result.exit_code == 0, result.output
     results = {path.name for path in whole.iterdir()}
-    assert results == {path.name for path in gathered.iterdir()} > {SCAN, "pseudobulk.m.h5ad", "expected.s.parquet"}
+    assert (
+        results == {path.name for path in gathered.iterdir()} > {SCAN.file, "pseudobulk.m.h5ad", "expected.s.parquet"}
+    )
     for name in results - {"provenance.json"}:
         assert (gathered / name).read_bytes() == (whole / name).read_bytes(), name
 

@@ -12,8 +12,9 @@ import scipy.sparse as sp
 from click.testing import CliRunner
 
 from aida_tools.cli import main
-from aida_tools.errors import AidaError
-from aida_tools.scan.run import SCAN, parse_rows, scan
+from aida_tools.core.errors import AidaError
+from aida_tools.scan.run import parse_rows, scan
+from aida_tools.scan.tables import SCAN
 from tests.scan.conftest import make_anndata
 
 Write = Callable[..., Path]
@@ -25,7 +26,7 @@ def run(tmp_path: Path, write_h5ad: Write, fetched: Fetched, gate_path: Path) ->
     def go(matrix: sp.csr_matrix, name: str, **options: object) -> Path:
         cohort, folder = fetched(write_h5ad(matrix))
         scan(cohort, folder, tmp_path / name, gate_path=gate_path, **options)
-        return tmp_path / name / SCAN
+        return tmp_path / name / SCAN.file
 
     return go
 

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from scipy.stats import binom, chisquare
 
 from aida_tools.cli import main
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan import kernels
-from aida_tools.scan.run import SCAN
-from aida_tools.scan.thin import THINNING, match_depth
+from aida_tools.scan.tables import SCAN, THINNING
+from aida_tools.scan.thin import match_depth
 
 #: Depth of a site against that of A; too few cells of D are there to set the target.
 SITES = {"A": 2.0, "B": 6.0, "C": 3.0, "D": 1.0}
@@ -119,12 +119,12 @@ def matched(run: Callable[..., Path]) -> tuple[Path, Path]:
 
 
 def test_sites_are_of_one_depth_and_the_shallowest_keeps_all(matched: tuple[Path, Path], site: np.ndarray) -> None:
-    whole, thin = (pd.read_parquet(folder / SCAN) for folder in matched)
+    whole, thin = (pd.read_parquet(folder / SCAN.file) for folder in matched)
     median = pd.DataFrame({"site": site, "total": thin["total"]})[thin["total"] > 0].groupby("site")["total"].median()
     target = whole["total"][(site == "A") & (whole["total"] > 0)].median()
     # Three standard errors of the median of 150 cells of such depths are about 6 %.
     np.testing.assert_allclose(median[["A", "B", "C"]], target, rtol=0.06)
-    table = pd.read_csv(matched[1] / THINNING, sep="\t").set_index("level")
+    table = THINNING.read(matched[1]).set_index("level")
     assert table["keep"][["A", "D"]].tolist() == [1.0, 1.0]
     np.testing.assert_allclose(table["keep"][["B", "C"]], [2 / 6, 2 / 3], rtol=0.06)
     assert table["note"].notna().tolist() == [False, False, False, True]
@@ -137,7 +137,7 @@ def test_sites_are_of_one_depth_and_the_shallowest_keeps_all(matched: tuple[Path
 
 
 def test_everything_sees_the_thinned_counts(matched: tuple[Path, Path]) -> None:
-    whole, thin = (pd.read_parquet(folder / SCAN) for folder in matched)
+    whole, thin = (pd.read_parquet(folder / SCAN.file) for folder in matched)
     sums = ad.read_h5ad(matched[1] / "pseudobulk.gate.h5ad")
     assert sums.X.sum() == thin["total"].sum() < whole["total"].sum()
     assert (thin["n_genes"] <= whole["n_genes"]).all()
@@ -152,24 +152,24 @@ def test_the_file_is_the_same_byte_for_byte_however_it_is_cut(
 ) -> None:
     whole, thin = matched
     for block, threads in ((1, 2), (37, 3), (100_000, 1)):
-        again = run(f"{block}", thin=whole / SCAN, block=block, threads=threads)
-        for name in (SCAN, THINNING, "pseudobulk.author.h5ad", "expected.s.parquet"):
+        again = run(f"{block}", thin=whole / SCAN.file, block=block, threads=threads)
+        for name in (SCAN.file, THINNING.file, "pseudobulk.author.h5ad", "expected.s.parquet"):
             assert (again / name).read_bytes() == (thin / name).read_bytes()
     command = ["scan", tmp_path / "cohort.yaml", tmp_path / "fetch", "--gate", gate_path, "--samples", cells]
-    command += ["--models", tmp_path / "models", "--model", "m", "--model", "s", "--expected", "s"]
+    command += ["--classifiers", tmp_path / "classifiers", "--classifier", "m", "--classifier", "s", "--expected", "s"]
     parts = [tmp_path / f"part{k}" for k in (1, 2)]
     calls = [[*command, "--thin", whole, "--part", f"{part.name[-1]}/2", "--out", part] for part in parts]
     for call in (*calls, ["scan-gather", *parts, "--out", tmp_path / "gathered"]):
         result = CliRunner().invoke(main, list(map(str, call)))
         assert result.exit_code == 0, result.output
-    for name in (SCAN, THINNING, "expected.s.parquet"):
+    for name in (SCAN.file, THINNING.file, "expected.s.parquet"):
         assert (tmp_path / "gathered" / name).read_bytes() == (thin / name).read_bytes()
 
 
 def test_a_cell_is_thinned_the_same_way_in_any_file(
     run: Callable[..., Path], matched: tuple[Path, Path], counts: sp.csr_matrix, tmp_path: Path, cells: Path
 ) -> None:
-    reference = pd.read_parquet(matched[1] / SCAN)
+    reference = pd.read_parquet(matched[1] / SCAN.file)
     order = np.random.default_rng(0).permutation(500)
     # In another order, with the genes of each cell the other way round and each count in two entries.
     cell = np.repeat(np.arange(500), np.diff(counts[order].indptr))
@@ -183,12 +183,12 @@ def test_a_cell_is_thinned_the_same_way_in_any_file(
         x["indptr"][:] = 2 * counts[order].indptr
         write_elem(handle, "obs", pd.DataFrame(index=[f"cell{i}" for i in order]))
     pd.read_parquet(cells).iloc[order].to_parquet(cells)
-    found = pd.read_parquet(run("shuffled", thin=run("again")) / SCAN)
+    found = pd.read_parquet(run("shuffled", thin=run("again")) / SCAN.file)
     pd.testing.assert_frame_equal(found, reference.iloc[order].reset_index(drop=True), check_exact=True)
 
 
 def test_another_seed_keeps_other_umis(run: Callable[..., Path], matched: tuple[Path, Path], site: np.ndarray) -> None:
-    one, other = (pd.read_parquet(p / SCAN) for p in (matched[1], run("other", thin=matched[0], seed=2)))
+    one, other = (pd.read_parquet(p / SCAN.file) for p in (matched[1], run("other", thin=matched[0], seed=2)))
     assert (one["total"] != other["total"])[site == "B"].mean() > 0.5
     assert (one["total"] == other["total"])[site == "A"].all()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aida_tools.compare.tables import read_estimates
 from aida_tools.sample.run import write_sample
-from aida_tools.tables import read_estimates
 from tests.cohort.server import NEW, OLD, Discover, serve
 
 from .conftest import Run
@@ -26,7 +26,8 @@ def test_aida_runs_on_the_cell_table_alone(root: Path, snakemake: Run, tmp_path:
         cohort["source"]["api"] = discover.api
         (tmp_path / "aida_v2.yaml").write_text(yaml.safe_dump(cohort))
         # The stand-in has fewer cells a donor than AIDA; everything else is the committed run.
-        run |= {"cohorts": [str(tmp_path / "aida_v2.yaml")], "min_cells": 20}
+        run["cohorts"] = [str(tmp_path / "aida_v2.yaml")]
+        run["compare"]["min_cells"] = 20
         done = snakemake(run, tmp_path / "results")
         assert done.returncode == 0, done.stdout + done.stderr
         sent = discover.bytes_sent()

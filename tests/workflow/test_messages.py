@@ -17,6 +17,7 @@ SAMPLE = "config/cohorts/sample.yaml"
     ("run", "expected"),
     [
         ({"cohorts": [SAMPLE], "min_cell": 3}, "unknown key 'min_cell'. Did you mean 'min_cells'?"),
+        ({"cohorts": [SAMPLE], "min_cells": 3}, "unknown key 'min_cells'. It belongs to the block 'compare'."),
         ({"cohorts": ["config/cohorts/absent.yaml"]}, "absent.yaml: there is no such file"),
         ({"cohorts": ["config/cohorts/aida_v2.yaml"], "annotators": ["gate"]}, "Set 'source.route: full'"),
     ],

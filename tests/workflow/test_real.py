@@ -11,7 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 from aida_tools.cli import main
-from aida_tools.tables import read_counts, read_estimates
+from aida_tools.compare.tables import read_estimates
+from aida_tools.core.tables import read_counts
 
 from .conftest import Run
 
@@ -37,7 +38,7 @@ def test_four_real_samples_run_from_file_to_report(root: Path, shared: Path, sna
     page = (cohort / "report" / "report.html").read_text()
     assert "no comparison" in page.lower()
     assert "SYNTHETIC" not in page
-    assert "no model is installed" in page, "labels by the gate alone: the report says so"
+    assert "no classifier is installed" in page, "labels by the gate alone: the report says so"
     thinned = pd.read_csv(cohort / "agreement" / "thinned.tsv", sep="\t")
     assert set(thinned.loc[thinned["stratum"] == "batch", "level"]) >= set(counts.index.str.split("|").str[-1])
     assert list((cohort / "figures").glob("*.pdf"))
@@ -49,7 +50,7 @@ def run(*arguments: object) -> None:
 
 
 def test_speckle_counts_through_the_door_agree_with_r(shared: Path, tmp_path: Path) -> None:
-    """The numbers are speckle's own (limma 3.54.1), quoted in the design document on statistics."""
+    """The numbers are speckle's own (limma 3.54.1): see docs/design/statistics.md."""
     run("import-counts", shared / "oracles" / "speckle_counts.tsv", "--column", "population=group", "--out", tmp_path)
     options = ["--formula", "~ population", "--contrast", "population: a - b", "--min-cells", 0]
     for exclude in ("c",):
@@ -80,7 +81,7 @@ def test_a_paired_real_design_runs(shared: Path, tmp_path: Path) -> None:
     estimates = read_estimates(tmp_path / "compare" / "estimates.tsv")
     assert set(estimates["contrast"]) == {"population: stim - ctrl"}
     # Donors are in no batch that is known, so only models of batches have nothing to say.
-    of_batches = {"betabinomial-library", "betabinomial-cluster"}
+    of_batches = {"betabinomial-batch", "betabinomial-cluster"}
     assert set(estimates.loc[estimates["estimate"].isna(), "model"]) <= of_batches
     # Least squares of a paired design is the paired t test on the same scale.
     ols = estimates.query("model == 'log10-ols' and cell_type == 'NK cells'").iloc[0]

@@ -4,15 +4,16 @@
 rule check_agreement:
     """The labels of all annotators beside each other. Depth needs the scan, which the authors' labels alone do not."""
     input:
+        cohort=lambda wildcards: COHORT_FILES[wildcards.cohort],
         cells=rules.make_cells.output[0],
         labels=expand(
             rules.annotate_cells.output.labels,
-            annotator=runs.labellers(RUN),
+            annotator=ASKED.labellers,
             allow_missing=True,
         ),
         scan=(
-            expand(rules.scan_counts.output, scan=runs.SCAN, allow_missing=True)
-            if any(map(runs.scan_of, RUN.annotators))
+            expand(rules.scan_counts.output, scan=SCAN, allow_missing=True)
+            if any(map(scan_of, RUN.annotators))
             else []
         ),
     output:
@@ -26,10 +27,9 @@ rule check_agreement:
             str(Path(path).parent) for path in input.labels
         ],
         scan=lambda wildcards, input: [f"--scan={input.scan}"] if input.scan else [],
-        within=[] if RUN.denominator == "all" else ["--within", RUN.denominator],
+        options=arguments(RUN.agreement),
         out=subpath(output[0], parent=True),
-        focus=RUN.focus,
-        version=aida_tools.__version__,
+        code=code("agreement.run"),
     shell:
-        "aida-tools agreement {input.cells:q} {params.labels:q} {params.scan:q} {params.within:q}"
-        " --focus {params.focus:q} --out {params.out:q} 2>&1 | tee {log:q}"
+        "aida-tools agreement {input.cells:q} {params.labels:q} {params.scan:q} --cohort {input.cohort:q}"
+        " {params.options:q} --out {params.out:q} 2>&1 | tee {log:q}"

@@ -1,21 +1,21 @@
-# Who is a Treg: models, a pass over the counts, then every annotator on its own.
+# Who is a Treg: classifiers, a pass over the counts, then every annotator on its own.
 
 
-rule add_model:
-    """Bring a published model from its wheel; it is used offline from then on."""
+rule add_classifier:
+    """Bring a published classifier from its wheel; it is used offline from then on."""
     output:
-        MODELS / "{model}" / "model.json",
+        CLASSIFIERS / "{classifier}" / "classifier.json",
     log:
-        RESULTS / "logs" / "model-{model}.log",
+        RESULTS / "logs" / "classifier-{classifier}.log",
     wildcard_constraints:
-        model="|".join(runs.PUBLISHED),
+        classifier="|".join(PUBLISHED),
     conda:
         "../../environment.yml"
     params:
         out=subpath(output[0], ancestor=2),
-        version=aida_tools.__version__,
+        code=code("annotate.published"),
     shell:
-        "aida-tools model add {wildcards.model:q} --out {params.out:q} 2>&1 | tee {log:q}"
+        "aida-tools classifier add {wildcards.classifier:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
 
 for _name, _training in RUN.train.items():
@@ -34,8 +34,8 @@ for _name, _training in RUN.train.items():
             / "labels.parquet",
         output:
             [
-                TRAINED_MODELS / model / "model.json"
-                for model in runs.models_of(RUN, _name)
+                TRAINED / classifier / "classifier.json"
+                for classifier in ASKED.classifiers_of(_name)
             ],
         log:
             RESULTS / "logs" / f"train-{_name}.log",
@@ -45,19 +45,19 @@ for _name, _training in RUN.train.items():
         params:
             fetched=subpath(input.fetched, parent=True),
             labels=subpath(input.labels, parent=True),
-            out=TRAINED_MODELS,
+            out=TRAINED,
             name=_name,
-            options=runs.train_options(RUN, _name),
-            version=aida_tools.__version__,
+            options=arguments(_training, omit=("cohort", "annotator")),
+            code=code("annotate.train"),
         shell:
-            "aida-tools model train {input.cohort:q} {params.fetched:q} {input.cells:q} {params.labels:q}"
+            "aida-tools classifier train {input.cohort:q} {params.fetched:q} {input.cells:q} {params.labels:q}"
             " --name {params.name:q} {params.options:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
 
 if RUN.scan_parts == 1:
 
     rule scan_counts:
-        """One pass over the counts: quality, marker genes and model scores of every cell."""
+        """One pass over the counts: quality, marker genes and scores of classifiers in every cell."""
         input:
             unpack(scan_inputs),
         output:
@@ -71,7 +71,7 @@ if RUN.scan_parts == 1:
             fetched=subpath(input.fetched, parent=True),
             out=subpath(output[0], parent=True),
             options=scan_options,
-            version=aida_tools.__version__,
+            code=code("scan.run"),
         shell:
             "aida-tools scan {input.cohort:q} {params.fetched:q} {params.options:q} --threads {threads}"
             " --out {params.out:q} 2>&1 | tee {log:q}"
@@ -93,7 +93,7 @@ else:
             fetched=subpath(input.fetched, parent=True),
             options=scan_options,
             parts=RUN.scan_parts,
-            version=aida_tools.__version__,
+            code=code("scan.run"),
         shell:
             "aida-tools scan {input.cohort:q} {params.fetched:q} {params.options:q} --threads {threads}"
             " --part {wildcards.part}/{params.parts} --out {output:q} 2>&1 | tee {log:q}"
@@ -114,7 +114,7 @@ else:
             "../../environment.yml"
         params:
             out=subpath(output[0], parent=True),
-            version=aida_tools.__version__,
+            code=code("scan.gather"),
         shell:
             "aida-tools scan-gather {input:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
@@ -129,54 +129,52 @@ rule annotate_cells:
     log:
         RESULTS / "{cohort}" / "logs" / "annotate-{annotator}.log",
     wildcard_constraints:
-        annotator="|".join(
-            re.escape(a) for a in runs.label_folders(RUN) if a != runs.CONSENSUS
-        ),
+        annotator="|".join(re.escape(a) for a in ASKED.label_folders if a != CONSENSUS),
     conda:
         "../../environment.yml"
     params:
-        name=lambda wildcards: runs.base(wildcards.annotator),
+        name=lambda wildcards: base(wildcards.annotator),
         options=annotate_options,
         fetched=lambda wildcards, input: [
             f"--fetched={Path(path).parent}" for path in input.fetched
         ],
         out=subpath(output.labels, parent=True),
-        version=aida_tools.__version__,
+        code=code("annotate.run"),
     shell:
         "aida-tools annotate {input.cohort:q} {input.cells:q} {input.scan:q} --annotator {params.name:q}"
         " {params.options:q} {params.fetched:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
 
-if runs.CONSENSUS in RUN.annotators:
+if CONSENSUS in RUN.annotators:
 
     rule agree_on_cells:
         """What all other annotators of the run say, as one more."""
         input:
             expand(
                 rules.annotate_cells.output.labels,
-                annotator=runs.members(RUN),
+                annotator=ASKED.members,
                 allow_missing=True,
             ),
         output:
-            labels=RESULTS / "{cohort}" / "annotate" / runs.CONSENSUS / "labels.parquet",
-            sets=RESULTS / "{cohort}" / "annotate" / runs.CONSENSUS / "sets.tsv",
+            labels=RESULTS / "{cohort}" / "annotate" / CONSENSUS / "labels.parquet",
+            sets=RESULTS / "{cohort}" / "annotate" / CONSENSUS / "sets.tsv",
         log:
-            RESULTS / "{cohort}" / "logs" / f"annotate-{runs.CONSENSUS}.log",
+            RESULTS / "{cohort}" / "logs" / f"annotate-{CONSENSUS}.log",
         conda:
             "../../environment.yml"
         params:
             labels=lambda wildcards, input: [str(Path(path).parent) for path in input],
             out=subpath(output.labels, parent=True),
-            version=aida_tools.__version__,
+            code=code("annotate.run"),
         shell:
             "aida-tools consensus {params.labels:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
 
-rule models:
-    """The models this run trains, to be carried to other cohorts."""
+rule classifiers:
+    """The classifiers this run trains, to be carried to other cohorts."""
     input:
         [
-            TRAINED_MODELS / model / "model.json"
+            TRAINED / classifier / "classifier.json"
             for name in RUN.train
-            for model in runs.models_of(RUN, name)
+            for classifier in ASKED.classifiers_of(name)
         ],

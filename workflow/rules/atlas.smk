@@ -9,7 +9,7 @@ rule sketch_atlas:
         cells=rules.make_cells.output[0],
         labels=expand(
             rules.annotate_cells.output.labels,
-            annotator=runs.labellers(RUN),
+            annotator=ASKED.labellers,
             allow_missing=True,
         ),
     output:
@@ -24,9 +24,9 @@ rule sketch_atlas:
         labels=lambda wildcards, input: [
             str(Path(path).parent) for path in input.labels
         ],
-        options=runs.atlas_options(RUN),
+        options=[] if RUN.atlas is None else arguments(RUN.atlas),
         out=subpath(output[0], parent=True),
-        version=aida_tools.__version__,
+        code=code("atlas.run"),
     shell:
         "aida-tools atlas {input.cohort:q} {params.fetched:q} {input.cells:q} {params.labels:q} {params.options:q}"
         " --threads {threads} --out {params.out:q} 2>&1 | tee {log:q}"

@@ -13,7 +13,7 @@ rule fetch_cohort:
         "../../environment.yml"
     params:
         out=subpath(output[0], parent=True),
-        version=aida_tools.__version__,
+        code=code("cohort.fetch"),
     shell:
         "aida-tools fetch {input.cohort:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
@@ -33,7 +33,7 @@ rule make_cells:
     params:
         fetched=subpath(input.fetched, parent=True),
         out=subpath(output[0], parent=True),
-        version=aida_tools.__version__,
+        code=code("cohort.cells"),
     shell:
         "aida-tools cells {input.cohort:q} {params.fetched:q} --populations {input.populations:q}"
         " --out {params.out:q} 2>&1 | tee {log:q}"

@@ -7,7 +7,7 @@ rule count_cells:
         cells=rules.make_cells.output[0],
         labels=expand(
             rules.annotate_cells.output.labels,
-            annotator=runs.labellers(RUN),
+            annotator=ASKED.labellers,
             allow_missing=True,
         ),
     output:
@@ -24,7 +24,7 @@ rule count_cells:
             str(Path(path).parent) for path in input.labels
         ],
         out=subpath(output.samples, parent=True),
-        version=aida_tools.__version__,
+        code=code("compose.run"),
     shell:
         "aida-tools counts {input.cells:q} {params.labels:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
@@ -46,8 +46,8 @@ rule compare_populations:
         "../../environment.yml"
     params:
         out=subpath(output[0], parent=True),
-        options=runs.compare_options(RUN),
-        version=aida_tools.__version__,
+        options=arguments(RUN.compare),
+        code=code("compare.run"),
     shell:
         "aida-tools compare {input.counts:q} {input.samples:q} --denominators {input.denominators:q}"
         " --cohort {input.cohort:q} {params.options:q} --out {params.out:q} 2>&1 | tee {log:q}"

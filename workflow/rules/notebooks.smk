@@ -12,7 +12,7 @@ rule execute_notebook:
         cells=rules.make_cells.output[0],
         labels=expand(
             rules.annotate_cells.output.labels,
-            annotator=runs.labellers(RUN),
+            annotator=ASKED.labellers,
             allow_missing=True,
         ),
         counts=rules.count_cells.output,
@@ -26,7 +26,7 @@ rule execute_notebook:
         "../../environment.yml"
     params:
         results=subpath(output[0], ancestor=2),
-        version=aida_tools.__version__,
+        code=code("api", "results.results", "figures.__init__"),
     shell:
         "AIDA_RESULTS=$(realpath {params.results:q}) python {input.run:q} {input.notebook:q} {output:q} 2>&1 | tee {log:q}"
 

@@ -1,12 +1,10 @@
 # What a person sees: the figures and one page that works offline.
 
-# Steps that only question or weigh what compare found; each adds its own figures and sections.
+# Steps beside the comparison and after it; each adds its own figures and sections.
 LATER_STEPS = [
     rules.check_agreement.output[0],
-    rules.check_robustness.output[0],
-    rules.check_claims.output[0],
-    rules.plan_power.output[0],
     *([rules.sketch_atlas.output[0]] if RUN.atlas else []),
+    *(getattr(rules, f"step_{name}").output[0] for name in STEPS),
 ]
 
 
@@ -34,7 +32,7 @@ rule draw_figures:
         also=lambda wildcards, input: [
             f"--also={Path(path).parent}" for path in input.later
         ],
-        version=aida_tools.__version__,
+        code=code("figures.run"),
     shell:
         "aida-tools figures {params.compare:q} {params.also:q} --populations {input.populations:q} --threads {threads}"
         " --out {output:q} 2>&1 | tee {log:q}"
@@ -63,6 +61,6 @@ rule write_report:
             f"--also={Path(path).parent}" for path in input.later
         ],
         out=subpath(output[0], parent=True),
-        version=aida_tools.__version__,
+        code=code("report.run"),
     shell:
         "aida-tools report {params.compare:q} {input.figures:q} {params.also:q} --out {params.out:q} 2>&1 | tee {log:q}"

@@ -9,30 +9,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from aida_tools.agreement import kernel
 from aida_tools.annotate.card import CARD, read_card
 from aida_tools.annotate.combine import UNRESOLVED
-from aida_tools.annotate.run import EXPECTED, LABELS, SETS
-from aida_tools.errors import AidaError
-from aida_tools.files import file_of
-from aida_tools.scan.run import SCAN
-from aida_tools.tables import CELLS, check, read_cells, read_denominators, read_tsv
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import file_of
+from aida_tools.core.schema import read_tsv
+from aida_tools.core.tables import CELLS, EXPECTED, LABELS, SETS, read_cells, read_denominators
+from aida_tools.scan.tables import SCAN
 
 ALL = "all"
-
-_EXPECTED = pa.DataFrameSchema(
-    {"sample_id": pa.Column(str), "cell_type": pa.Column(str), "n_expected": pa.Column(float, coerce=True)}
-)
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Annotator:
+class Answers:
     """One annotator's answers on every cell.
 
     Attributes
@@ -69,7 +64,7 @@ class Annotator:
         return np.asarray(known[self.types.codes], dtype=bool)
 
     def knows(self, cell_type: str) -> bool:
-        """Return whether it has a word for this type: one that has not is no truth of it."""
+        """Return whether it has a word for this type: an annotator without this type cannot be the reference."""
         return cell_type in self.types.categories or any(cell_type in members for members in self.sets.values())
 
     def inside(self, denominator: str) -> Mask:
@@ -206,15 +201,14 @@ def read_where(cells_path: Path, scan_path: Path | None) -> tuple[NDArray[Any], 
     AidaError
         If a file is missing, has no cell, or the scan is of other cells.
     """
-    cells_path = file_of(cells_path, CELLS)
+    cells_path = file_of(cells_path, CELLS.file)
     table = read_cells(cells_path, columns=["cell_id", "sample_id", "donor_id", "site", "batch"])
     if table.empty:
-        msg = f"{cells_path}: there is no cell in this cohort. Check the filters of the cohort file."
-        raise AidaError(msg)
+        raise AidaError(f"{cells_path}: there is no cell in this cohort. Check the filters of the cohort file.")
     ids = table["cell_id"].to_numpy()
     if scan_path is None:
         return ids, sort_cells(table, None), [cells_path]
-    scan_path = file_of(scan_path, SCAN)
+    scan_path = file_of(scan_path, SCAN.file)
     scan = read_cells(scan_path, columns=["cell_id", "total"])
     _check_ids(scan_path, scan, cells_path, ids, "scan")
     return ids, sort_cells(table, scan["total"].to_numpy()), [cells_path, scan_path]
@@ -222,16 +216,15 @@ def read_where(cells_path: Path, scan_path: Path | None) -> tuple[NDArray[Any], 
 
 def _check_ids(path: Path, table: pd.DataFrame, cells_path: Path, ids: NDArray[Any], command: str) -> None:
     if not np.array_equal(table["cell_id"].to_numpy(), ids):
-        msg = (
+        raise AidaError(
             f"{path}: its {len(table)} cells are not the {len(ids)} cells of {cells_path}, in the same order. "
             f"Run `aida-tools {command}` again on the same fetch."
         )
-        raise AidaError(msg)
 
 
 def read_annotator(
     folder: Path, cells_path: Path, ids: NDArray[Any], cells: Cells, focus: str
-) -> tuple[Annotator, list[Path]]:
+) -> tuple[Answers, list[Path]]:
     """Read what an annotator says of the cells, and what is said of it.
 
     Parameters
@@ -252,10 +245,10 @@ def read_annotator(
     AidaError
         If a file is missing or wrong.
     """
-    path = folder / LABELS
+    path = folder / LABELS.file
     labels = read_cells(path, columns=["cell_id", "cell_type"])
     _check_ids(path, labels, cells_path, ids, "annotate")
-    sets = read_denominators(folder / SETS)
+    sets = read_denominators(folder / SETS.file)
     members = {str(name): set(rows) for name, rows in sets.groupby("denominator")["cell_type"]}
     margin = f"margin_{focus}"
     score, probable = None, False
@@ -263,27 +256,27 @@ def read_annotator(
         numbers = read_cells(path, columns=[margin, "probability"])
         for column in numbers:
             if not pd.api.types.is_numeric_dtype(numbers[column]):
-                msg = f"{path}: column '{column}' holds no numbers. Run `aida-tools annotate` again."
-                raise AidaError(msg)
+                raise AidaError(f"{path}: column '{column}' holds no numbers. Run `aida-tools annotate` again.")
         score = numbers[margin].to_numpy(float) if numbers[margin].notna().any() else None
         probable = score is not None and bool(numbers["probability"].notna().any())
-    read, card = [path, folder / SETS], {}
+    read, card = [path, folder / SETS.file], {}
     # Labels by other means may come without.
     if (folder / CARD).is_file():
         card = read_card(folder)
         read.append(folder / CARD)
     expected = None
-    if (folder / EXPECTED).is_file():
-        expected = _read_expected(folder / EXPECTED, cells, focus)
-        read.append(folder / EXPECTED)
-    return Annotator(folder.name, pd.Categorical(labels["cell_type"]), members, score, probable, card, expected), read
+    if (folder / EXPECTED.file).is_file():
+        expected = _read_expected(folder / EXPECTED.file, cells, focus)
+        read.append(folder / EXPECTED.file)
+    return Answers(folder.name, pd.Categorical(labels["cell_type"]), members, score, probable, card, expected), read
 
 
 def _read_expected(path: Path, cells: Cells, focus: str) -> pd.Series:
     """Read the expected number of cells of the focus type in each sample; a sample without a row has none."""
-    table = check(read_tsv(path), _EXPECTED, path)
+    table = EXPECTED.check(read_tsv(path), path)
     unknown = table.loc[~table["sample_id"].isin(cells.sample.index), "sample_id"]
     if len(unknown):
-        msg = f"{path}: sample '{unknown.iloc[0]}' is not one of these cells'. Run `aida-tools annotate` again."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: sample '{unknown.iloc[0]}' is not one of these cells'. Run `aida-tools annotate` again."
+        )
     return table[table["cell_type"] == focus].groupby("sample_id")["n_expected"].sum()

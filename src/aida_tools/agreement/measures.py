@@ -1,19 +1,16 @@
-"""Measures of labels, each in every level of every stratum: tables with the columns `COLUMNS`."""
+"""Measures of labels, each in every level of every stratum: the rows of `agreement.tsv`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from aida_tools.agreement import kernel
-from aida_tools.agreement.inputs import ALL, Annotator, Cells, Stratum
+from aida_tools.agreement.inputs import ALL, Answers, Cells, Stratum
 from aida_tools.annotate.combine import UNRESOLVED
-
-_KEYS = ("annotator_a", "annotator_b", "within", "stratum", "level", "measure")
-COLUMNS = (*_KEYS, *(f.name for f in fields(kernel.Estimates)), "status", "note")
 
 
 def arrange(
@@ -35,7 +32,7 @@ def arrange(
         Further columns.
     """
     table = pd.DataFrame(asdict(estimates)).assign(**keys, **more, stratum=stratum.name, level=stratum.levels)
-    return state(table, undefined)[[*COLUMNS, *more]]
+    return state(table, undefined)
 
 
 def state(table: pd.DataFrame, undefined: str) -> pd.DataFrame:
@@ -64,7 +61,7 @@ def state(table: pd.DataFrame, undefined: str) -> pd.DataFrame:
     return table.assign(status=np.select(conditions, list(states), "ok"), note=notes.replace("", None))
 
 
-def rates(one: Annotator, cells: Cells, within: str, focus: str) -> Iterator[pd.DataFrame]:
+def rates(one: Answers, cells: Cells, within: str, focus: str) -> Iterator[pd.DataFrame]:
     """Give an annotator's rate of the focus type in a set."""
     is_focus = one.among({focus})
     keys = {"annotator_a": one.name, "annotator_b": None, "within": within, "measure": "rate"}
@@ -75,7 +72,7 @@ def rates(one: Annotator, cells: Cells, within: str, focus: str) -> Iterator[pd.
         yield arrange(s, keys, found, f"{one.name} puts no cell in '{within}'")
 
 
-def agreements(a: Annotator, b: Annotator, cells: Cells, within: str, focus: str) -> Iterator[pd.DataFrame]:
+def agreements(a: Answers, b: Answers, cells: Cells, within: str, focus: str) -> Iterator[pd.DataFrame]:
     """Give kappa and the share of equal answers of two annotators in a set."""
     keys: dict[str, str | None] = {"annotator_a": a.name, "annotator_b": b.name, "within": within}
     counted = cells.tabulate(a.among({focus}), b.among({focus}), a.inside(within) & b.inside(within))
@@ -88,7 +85,7 @@ def agreements(a: Annotator, b: Annotator, cells: Cells, within: str, focus: str
 
 
 def errors(
-    truth: Annotator, b: Annotator, cells: Cells, within: str, focus: str, unresolved: Sequence[str]
+    truth: Answers, b: Answers, cells: Cells, within: str, focus: str, unresolved: Sequence[str]
 ) -> Iterator[pd.DataFrame]:
     """Give sensitivity, specificity, precision and F1 of an annotator in a set."""
     keys: dict[str, str | None] = {"annotator_a": truth.name, "annotator_b": b.name, "within": within}
@@ -107,7 +104,7 @@ def errors(
         yield arrange(s, keys | {"measure": "f1"}, kernel.f1(tables, s.level, n), f"no {focus} by either")
 
 
-def unresolved_shares(one: Annotator, cells: Cells, names: Sequence[str]) -> Iterator[pd.DataFrame]:
+def unresolved_shares(one: Answers, cells: Cells, names: Sequence[str]) -> Iterator[pd.DataFrame]:
     """Give the share of cells an annotator leaves unresolved, in all, by site, batch and depth."""
     open_ = one.unresolved(names)
     keys = {"annotator_a": one.name, "annotator_b": None, "within": ALL, "measure": UNRESOLVED}

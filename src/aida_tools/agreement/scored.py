@@ -11,28 +11,23 @@ import pandas as pd
 from scipy.special import expit
 
 from aida_tools.agreement import calibration, kernel, ranking
-from aida_tools.agreement.inputs import ALL, Annotator, Cells
-from aida_tools.agreement.measures import COLUMNS, arrange, state
+from aida_tools.agreement.inputs import ALL, Answers, Cells
+from aida_tools.agreement.measures import arrange, state
 
-CURVE_COLUMNS = (
-    "annotator_a", "annotator_b", "within", "stratum", "level", "point", "threshold", "recall", "precision",
-    "n_called",
-)  # fmt: skip
-CALIBRATION_COLUMNS = (*COLUMNS, "bin", "predicted")
 _STRATA = (ALL, "site")
 
 
 def curves(
-    truth: Annotator, b: Annotator, cells: Cells, within: str, focus: str, unresolved: Sequence[str]
+    truth: Answers, b: Answers, cells: Cells, within: str, focus: str, unresolved: Sequence[str]
 ) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
-    """Hold an annotator's score of the focus type against the truth.
+    """Compare an annotator's score of the focus type with the reference.
 
     A cell that it keeps out of its own narrowest set with the focus type is called at no threshold, whatever its
     score: the score tells the focus type from the rest of that set only.
 
     Returns
     -------
-    Precision-recall curves with the columns `CURVE_COLUMNS`, and average precisions with the columns of `measures`;
+    Precision-recall curves for `CURVES`, and average precisions for `AGREEMENT`;
     none for an annotator without scores.
     """
     if b.score is None:
@@ -57,7 +52,7 @@ def curves(
                 drawn.append(_own_point(focus_here, called[here]).assign(**at, point="labels"))
         together = kernel.Estimates(*(np.concatenate([getattr(f, c.name) for f in found]) for c in fields(found[0])))
         measured.append(arrange(s, keys | {"measure": "average_precision"}, together, f"no {focus} by {truth.name}"))
-    return [table[list(CURVE_COLUMNS)] for table in drawn], measured
+    return drawn, measured
 
 
 def _curve(found: ranking.Curve) -> pd.DataFrame:
@@ -73,13 +68,13 @@ def _own_point(is_focus: np.ndarray, called: np.ndarray) -> pd.DataFrame:
 
 
 def calibrations(
-    truth: Annotator, b: Annotator, cells: Cells, focus: str, unresolved: Sequence[str]
+    truth: Answers, b: Answers, cells: Cells, focus: str, unresolved: Sequence[str]
 ) -> Iterator[pd.DataFrame]:
     """Hold an annotator's probability of the focus type against the truth, in the truth's narrowest set that holds it.
 
     Returns
     -------
-    Tables with the columns `CALIBRATION_COLUMNS`; none for an annotator without probabilities.
+    Rows of `CALIBRATION`; none for an annotator without probabilities.
     """
     if b.score is None or not b.probable:
         return
@@ -100,20 +95,19 @@ def calibrations(
             bin=np.tile(np.arange(1, calibration.N_BINS + 1), n),
             predicted=predicted,
         )
-        yield state(bins[bins["n_cells"] > 0], nothing)[list(CALIBRATION_COLUMNS)]
-        empty = {"bin": None, "predicted": np.nan}
+        yield state(bins[bins["n_cells"] > 0], nothing)
         ratio = calibration.expected_to_observed(tables, s.level, n)
-        yield arrange(s, keys | {"measure": "expected_to_observed"}, ratio, f"no {focus} by {truth.name}", **empty)
+        yield arrange(s, keys | {"measure": "expected_to_observed"}, ratio, f"no {focus} by {truth.name}")
         error = calibration.calibration_error(tables, s.level, n)
-        yield arrange(s, keys | {"measure": "calibration_error"}, error, nothing, **empty)
+        yield arrange(s, keys | {"measure": "calibration_error"}, error, nothing)
 
 
-def soft_counts(truth: Annotator, b: Annotator, cells: Cells, focus: str) -> Iterator[pd.DataFrame]:
+def soft_counts(truth: Answers, b: Answers, cells: Cells, focus: str) -> Iterator[pd.DataFrame]:
     """Hold an annotator's expected numbers of the focus type against the numbers that the truth finds in all cells.
 
     Returns
     -------
-    Tables with the columns `CALIBRATION_COLUMNS`; none for an annotator without expected counts.
+    Rows of `CALIBRATION`; none for an annotator without expected counts.
     """
     if b.expected is None:
         return
@@ -128,5 +122,4 @@ def soft_counts(truth: Annotator, b: Annotator, cells: Cells, focus: str) -> Ite
         # Sums know nothing of single cells.
         none = np.full(len(s.levels), np.nan)
         ratio = replace(ratio, std_error=none, ci_low=none, ci_high=none)
-        empty = {"bin": None, "predicted": np.nan}
-        yield arrange(s, keys | {"measure": "soft_to_observed"}, ratio, f"no {focus} by {truth.name}", **empty)
+        yield arrange(s, keys | {"measure": "soft_to_observed"}, ratio, f"no {focus} by {truth.name}")

@@ -8,29 +8,25 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.agreement import kernel
-from aida_tools.agreement.inputs import ALL, Annotator, Cells
-from aida_tools.tables import THINNED
+from aida_tools.agreement.inputs import ALL, Answers, Cells
+from aida_tools.core.names import THINNED
 
-COLUMNS = (
-    "annotator", "within", "stratum", "level", "rate", "rate_thinned", "difference", "donor_std_error", "donor_ci_low",
-    "donor_ci_high", "n_cells", "n_donors", "status", "note",
-)  # fmt: skip
 #: Stratum of the row that says how far the sites are apart; with one site, how far its batches are.
 SPREAD = {"site": "between sites", "batch": "between batches"}
 
 
-def pairs(annotators: Sequence[Annotator]) -> list[tuple[Annotator, Annotator]]:
+def pairs(annotators: Sequence[Answers]) -> list[tuple[Answers, Answers]]:
     """Return every annotator that also labelled the thinned counts, with its labels of those."""
     known = {one.name: one for one in annotators}
     return [(one, known[f"{name}{THINNED}"]) for name, one in known.items() if f"{name}{THINNED}" in known]
 
 
-def changes(one: Annotator, thinned: Annotator, cells: Cells, within: str, focus: str) -> Iterator[pd.DataFrame]:
+def changes(one: Answers, thinned: Answers, cells: Cells, within: str, focus: str) -> Iterator[pd.DataFrame]:
     """Give the rate of the focus type in a set at full and at matched depth, by site and batch.
 
     Returns
     -------
-    Tables with the columns `COLUMNS`; each rate is among the cells that the labels of that depth put in the set.
+    Rows of `THINNED`; each rate is among the cells that the labels of that depth put in the set.
     """
     counted = [cells.tabulate(f, f, a.inside(within)) for a in (one, thinned) for f in [a.among({focus})]]
     tables = np.stack(counted, axis=1)
@@ -51,13 +47,13 @@ def changes(one: Annotator, thinned: Annotator, cells: Cells, within: str, focus
             }
         )  # fmt: skip
         states = {
-            "undefined": (table["difference"].isna(), f"no cell in '{within}' at one of the depths"),
+            "undefined": (table["difference"].isna(), f"no cell in '{within}' at one of the two depths"),
             "one_donor": (table["n_donors"] < 2, "one donor: no interval"),
             "no_spread": (table["donor_std_error"].isna(), "the same change in every donor: no interval"),
         }
         conditions = [condition for condition, _ in states.values()]
         notes = pd.Series(np.select(conditions, [note for _, note in states.values()], "")).replace("", None)
-        yield table.assign(status=np.select(conditions, list(states), "ok"), note=notes)[list(COLUMNS)]
+        yield table.assign(status=np.select(conditions, list(states), "ok"), note=notes)
         if s.name == apart and len(table):
             yield _spread(table)
 
@@ -69,16 +65,15 @@ def _spread(levels: pd.DataFrame) -> pd.DataFrame:
     rates = known.set_index("level")[["rate", "rate_thinned"]]
     row = levels[["annotator", "within"]].head(1).assign(stratum=SPREAD[stratum], level="highest - lowest")
     if len(known) < 2:
-        return row.assign(status="undefined", note=f"one {stratum} only").reindex(columns=list(COLUMNS))
+        return row.assign(status="undefined", note=f"one {stratum} only")
     row[["rate", "rate_thinned"]] = (rates.max() - rates.min()).to_numpy()
     named = [
         f"{words} {rates[column].idxmax()} is highest and {rates[column].idxmin()} lowest"
         for column, words in (("rate", "as measured"), ("rate_thinned", "at matched depth"))
     ]
-    row = row.assign(
+    return row.assign(
         difference=row["rate_thinned"] - row["rate"],
         n_cells=known["n_cells"].sum(),
         status="point",
-        note=f"{'; '.join(named)}; a range has no interval here",
+        note=f"{'; '.join(named)}; no interval is computed for a range",
     )
-    return row.reindex(columns=list(COLUMNS))

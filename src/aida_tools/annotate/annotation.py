@@ -12,7 +12,6 @@ from aida_tools.annotate.card import Card
 #: Score for Treg against the other CD4 T cells, higher for Treg; natural log odds where `probability` is given.
 TREG_MARGIN = "margin_Treg"
 SCORES = ("probability", "margin", TREG_MARGIN)
-COLUMNS = ("cell_id", "cell_type", "label", *SCORES)
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Annotation:
     Attributes
     ----------
     labels
-        Table with the columns `COLUMNS`, a row a cell in file order; scores an annotator does not give are missing.
+        Table with the columns of `LABELS`, one row per cell in file order; scores that it does not give are missing.
     sets
         Table `denominator, cell_type`.
     card
@@ -32,7 +31,7 @@ class Annotation:
     inputs
         Files that were read beside the cells and the scan.
     tables
-        Further tables to write: file name -> table.
+        Further tables to write, by name.
     """
 
     labels: pd.DataFrame

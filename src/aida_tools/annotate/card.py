@@ -1,4 +1,4 @@
-"""Who an annotator is: `annotator.json`, in words a manuscript can use, with the models and what they ask for."""
+"""Who an annotator is: `annotator.json`, in words a manuscript can use, with the credits its classifiers ask for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aida_tools.errors import AidaError
-from aida_tools.files import read_json, write_json
-from aida_tools.scan.model import RECORD, find_model
+from aida_tools.annotate.registry import Annotator
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import read_json, write_json
+from aida_tools.scan.classifier import RECORD, find_classifier
 
 CARD = "annotator.json"
-KINDS = ("author", "gate", "model", "folds", "blood", "consensus", "protein")
 
 
 @dataclass(frozen=True)
@@ -22,43 +22,49 @@ class Card:
 
     Attributes
     ----------
-    kind
-        One of `KINDS`.
+    annotator
+        Its entry in the registry.
     description
         One sentence.
-    models
-        Of each model `name, origin, licence, attribution, sha256`.
+    classifiers
+        Of each classifier it is made of: `name, origin, licence, attribution, sha256`.
     thinned
         Whether it saw counts thinned to a common depth.
     """
 
-    kind: str
+    annotator: Annotator
     description: str
-    models: Sequence[dict[str, Any]] = field(default_factory=list)
+    classifiers: Sequence[dict[str, Any]] = field(default_factory=list)
     thinned: bool = False
 
     def write(self, name: str, folder: Path) -> None:
         """Write `annotator.json` for the annotator of that name, credits and thinning within the sentence."""
-        credits = [f"{m['name']}: {m['attribution']}" for m in self.models if m["attribution"]]
+        credits = [f"{m['name']}: {m['attribution']}" for m in self.classifiers if m["attribution"]]
         text = self.description
         text += ", on counts thinned at random to the depth of the shallowest group" if self.thinned else ""
         text += f" ({'; '.join(credits)})" if credits else ""
         record = {
-            "annotator": name, "kind": self.kind, "description": f"{text}.", "models": list(self.models),
+            "annotator": name,
+            "kind": self.annotator.kind,
+            "words": self.annotator.words,
+            "taught": self.annotator.taught,
+            "reference": self.annotator.reference,
+            "description": f"{text}.",
+            "classifiers": list(self.classifiers),
             "thinned": self.thinned,
-        }  # fmt: skip
+        }
         write_json(folder / CARD, record)
 
 
-def describe_model(name: str, folder: Path) -> dict[str, Any]:
-    """Say where a model is from and what its licence asks for.
+def describe_classifier(name: str, folder: Path) -> dict[str, Any]:
+    """Say where a classifier is from and what its licence asks for.
 
     Raises
     ------
     AidaError
-        If there is no such model, or its record is damaged.
+        If there is no such classifier, or its record is damaged.
     """
-    path = find_model(name, folder) / RECORD
+    path = find_classifier(name, folder) / RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         about = record["about"]
@@ -68,8 +74,9 @@ def describe_model(name: str, folder: Path) -> dict[str, Any]:
             "sha256": record["arrays_sha256"],
         }  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{path}: not the record of a model ({type(error).__name__}: {error}). Make the model again."
-        raise AidaError(msg) from error
+        raise AidaError(
+            f"{path}: not the record of a classifier ({type(error).__name__}: {error}). Make the classifier again."
+        ) from error
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -82,7 +89,6 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     again = "Run `aida-tools annotate` again."
     card = read_json(folder / CARD, absent=again, broken=again)
-    if not isinstance(card, dict) or not {"description", "models", "thinned"} <= set(card):
-        msg = f"{folder / CARD}: it does not describe an annotator. {again}"
-        raise AidaError(msg)
+    if not isinstance(card, dict) or not {"description", "classifiers", "thinned"} <= set(card):
+        raise AidaError(f"{folder / CARD}: it does not describe an annotator. {again}")
     return card

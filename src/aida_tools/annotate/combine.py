@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-#: Standard deviations of the two models' Treg margins among gated CD4 T cells of four 10x PBMC samples. They put
-#: the two on one scale; the sum is not centred, so that 0 keeps both models' own boundaries.
+#: Standard deviations of the two classifiers' Treg margins among gated CD4 T cells of four 10x PBMC samples. They put
+#: the two on one scale; the sum is not centred, so that 0 keeps both classifiers' own boundaries.
 STCAT_SCALE, ACTINN_SCALE = 578.2, 2.181
 UNRESOLVED = "unresolved"
 
@@ -32,7 +32,7 @@ def scale_margins(stcat: NDArray[np.float64], actinn: NDArray[np.float64]) -> ND
 def blood_types(
     actinn: NDArray[np.object_], is_cd4: NDArray[np.bool_], has_cd8: NDArray[np.bool_], is_treg: NDArray[np.bool_]
 ) -> NDArray[np.object_]:
-    """Take the lineage from actinn, and Treg from a rule of both models within its CD4 T cells.
+    """Take the lineage from actinn, and Treg from a rule of both classifiers within its CD4 T cells.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading what a model is learnt from: chosen genes of drawn cells, in as few passes as can be."""
+"""Reading what a classifier is learnt from: chosen genes of drawn cells, in as few passes as can be."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def choose_genes(
             label = np.full(len(block), -1)
             label[rows[places] - block.start] = mine[places]
             kernels.add_moments(block.indptr, block.indices, block.data, total, label, TARGET, sums[k], squares[k])
-    # Of genes that share a name a model uses the first, so the others cannot be chosen.
+    # Of genes that share a name a classifier uses the first, so the others cannot be chosen.
     repeated = pd.Series(counts.genes.ids).duplicated().to_numpy()
     sums[:, :, repeated] = squares[:, :, repeated] = 0
     sizes = [np.bincount(mine[mine >= 0], minlength=n_classes) for mine in labels]

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.cohort.ontology import check_cell_type
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.tables import read_tsv
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.schema import read_tsv
+from aida_tools.scan.tables import LABEL_MAP
 
-COLUMNS = ("label", "cell_type", "cell_type_id", "sets")
+#: What an annotator must say of each label; its file may have further columns.
+COLUMNS = tuple(name for name in LABEL_MAP.names if name != "treg")
 
 
 def read_label_map(path: Path) -> pd.DataFrame:
@@ -30,17 +32,16 @@ def read_label_map(path: Path) -> pd.DataFrame:
     table = read_tsv(path)
     for column in COLUMNS:
         if column not in table.columns:
-            msg = f"{path}: column '{column}' is missing. {did_you_mean(column, table.columns)}"
-            raise AidaError(msg)
+            raise AidaError(f"{path}: column '{column}' is missing. {did_you_mean(column, table.columns)}")
     for column in ("label", "cell_type"):
         empty = np.flatnonzero(table[column].isna())
         if len(empty):
-            msg = f"{path}: column '{column}', row {empty[0] + 1}: empty."
-            raise AidaError(msg)
+            raise AidaError(f"{path}: column '{column}', row {empty[0] + 1}: empty.")
     repeated = np.flatnonzero(table["label"].duplicated())
     if len(repeated):
-        msg = f"{path}: column 'label', row {repeated[0] + 1}: '{table['label'].iloc[repeated[0]]}' stands there twice."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: column 'label', row {repeated[0] + 1}: '{table['label'].iloc[repeated[0]]}' occurs twice."
+        )
     for row, term in enumerate(table["cell_type_id"]):
         if pd.notna(term):
             check_cell_type(term, f"{path}: column 'cell_type_id', row {row + 1}")
@@ -48,8 +49,9 @@ def read_label_map(path: Path) -> pd.DataFrame:
     ambiguous = table.groupby("cell_type", sort=False)["sets"].nunique()
     if (ambiguous > 1).any():
         name = ambiguous.index[ambiguous > 1][0]
-        msg = f"{path}: column 'sets': the labels counted as '{name}' list different sets. Give them all the same."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: column 'sets': the labels counted as '{name}' list different sets. Give them all the same."
+        )
     return table[list(COLUMNS)]
 
 
@@ -79,8 +81,7 @@ def map_labels(labels: pd.Series, label_map: pd.DataFrame, source: Path | str) -
     """
     holes = sorted(set(labels.dropna().unique()) - set(label_map["label"]))
     if holes:
-        msg = f"{source}: column 'label': no row for {', '.join(holes)}. Say what each is counted as."
-        raise AidaError(msg)
+        raise AidaError(f"{source}: column 'label': no row for {', '.join(holes)}. Say what each is counted as.")
     types = sorted(label_map["cell_type"].unique())
     to_type = label_map.set_index("label")["cell_type"]
     cell_type = labels.map(to_type).astype(pd.CategoricalDtype(types))

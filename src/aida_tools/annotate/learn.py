@@ -1,4 +1,4 @@
-"""Learning a linear model from labelled cells: the arithmetic."""
+"""Learning a linear classifier from labelled cells: the arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading CellTypist's pickled models without running what is in them.
+"""Reading CellTypist's pickled classifiers without running what is in them.
 
 A pickle is a program: unpickling one from elsewhere runs it. The reader here hands out numpy's array builders,
 each behind a check, and empty shells in place of scikit-learn's classes; every other name is refused. No
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from aida_tools.errors import AidaError
-from aida_tools.files import sha256
-from aida_tools.scan.model import LinearModel
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import sha256
+from aida_tools.scan.classifier import LinearClassifier
 
 #: scikit-learn's and CellTypist's names that become shells: they keep their state and can do nothing.
 _SHELLS = {
@@ -54,22 +54,19 @@ class _Shell:
 def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
     # Every pickled array starts as one of shape (0,); any other shape is a way to claim memory.
     if kind is not _NDARRAY or shape != (0,) or code not in (b"b", "b"):
-        msg = "an array that does not start empty"
-        raise _Refused(msg)
+        raise _Refused("an array that does not start empty")
     return np.ndarray((0,), dtype="b")
 
 
 def _dtype(code: Any, *rest: Any) -> np.dtype[Any]:
     if not isinstance(code, str) or len(code) > 16 or len(rest) > 2:
-        msg = "a dtype other than a plain one"
-        raise _Refused(msg)
+        raise _Refused("a dtype other than a plain one")
     return np.dtype(code, *rest)
 
 
 def _scalar(dtype: Any, value: Any = None) -> Any:
     if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(value, bytes):
-        msg = "a scalar that is not a number or text"
-        raise _Refused(msg)
+        raise _Refused("a scalar that is not a number or text")
     return np.frombuffer(value, dtype=dtype, count=1)[0]
 
 
@@ -79,8 +76,7 @@ def _frombuffer(buffer: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> np.
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     if encoding != "latin1" or not isinstance(text, str):
-        msg = "a codec other than latin1"
-        raise _Refused(msg)
+        raise _Refused("a codec other than latin1")
     return text.encode("latin1")
 
 
@@ -118,65 +114,58 @@ class _Reader(pickle.Unpickler):
         if name in _SHELLS.get(module, ()):
             # A class of its own: what a pickle does to one shell does not reach the next file's.
             return type(name, (_Shell,), {})
-        msg = f"{module}.{name}"
-        raise _Refused(msg)
+        raise _Refused(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuse references to outside the file."""
-        msg = f"the outside object {pid!r}"
-        raise _Refused(msg)
+        raise _Refused(f"the outside object {pid!r}")
 
 
 def _read(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > _LARGEST:
-            msg = f"{path}: {size} bytes; a CellTypist model is not that large."
-            raise AidaError(msg)
+            raise AidaError(f"{path}: {size} bytes; a CellTypist classifier is not that large.")
         content = path.read_bytes()
     except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror})."
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: cannot be read ({error.strerror}).") from error
     try:
         return _Reader(io.BytesIO(content)).load()
     except _Refused as error:
-        msg = (
-            f"{path}: refused. Its pickle asks for {error}, which a CellTypist model does not need. It may be made to "
+        raise AidaError(
+            f"{path}: refused. Its pickle asks for {error}, which no CellTypist classifier needs. It may be made to "
             "run a program on your machine: do not open it with other tools either unless you trust its source."
-        )
-        raise AidaError(msg) from error
+        ) from error
     except Exception as error:
         # A damaged or hostile pickle may raise anything at all here.
-        msg = f"{path}: not a readable pickle ({type(error).__name__}: {error})."
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: not a readable pickle ({type(error).__name__}: {error}).") from error
 
 
 def _array(state: dict[str, Any], name: str, path: Path, dtype: type = np.float64) -> Any:
     """Take one array of an object, as plain numbers or text."""
     array = state.get(name)
     if not isinstance(array, np.ndarray) or array.ndim > 2:
-        msg = f"{path}: the model has no '{name}', so it is not a CellTypist model of a version known here."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: the classifier has no '{name}', so it is not a CellTypist classifier of a version known here."
+        )
     if dtype is str:
         if not all(isinstance(v, str) for v in array.ravel()):
-            msg = f"{path}: '{name}' is not text."
-            raise AidaError(msg)
+            raise AidaError(f"{path}: '{name}' is not text.")
         return array.astype(str)
     if array.dtype.kind not in "fiu":
-        msg = f"{path}: '{name}' is not numbers."
-        raise AidaError(msg)
+        raise AidaError(f"{path}: '{name}' is not numbers.")
     return array.astype(np.float64)
 
 
-def read_celltypist(path: Path, name: str) -> LinearModel:
-    """Read a model that CellTypist pickled.
+def read_celltypist(path: Path, name: str) -> LinearClassifier:
+    """Read a classifier that CellTypist pickled.
 
     Parameters
     ----------
     path
         The `.pkl` file.
     name
-        What the model is called here.
+        What the classifier is called here.
 
     Returns
     -------
@@ -185,13 +174,12 @@ def read_celltypist(path: Path, name: str) -> LinearModel:
     Raises
     ------
     AidaError
-        If the pickle asks for anything but arrays and scikit-learn's linear classifiers, or is no such model.
+        If the pickle asks for anything but arrays and scikit-learn's linear classifiers, or is no such classifier.
     """
-    model = _read(path)
-    parts = [model.get(key) if isinstance(model, dict) else None for key in ("Model", "Scaler_")]
+    content = _read(path)
+    parts = [content.get(key) if isinstance(content, dict) else None for key in ("Model", "Scaler_")]
     if not all(isinstance(part, _Shell) for part in parts):
-        msg = f"{path}: not a CellTypist model (a dictionary of 'Model', 'Scaler_' and 'description')."
-        raise AidaError(msg)
+        raise AidaError(f"{path}: not a CellTypist classifier (a dictionary of 'Model', 'Scaler_' and 'description').")
     classifier, scaler = (part.state for part in parts if part is not None)
     coef = np.atleast_2d(_array(classifier, "coef_", path))
     intercept = np.atleast_1d(_array(classifier, "intercept_", path))
@@ -199,7 +187,7 @@ def read_celltypist(path: Path, name: str) -> LinearModel:
     if coef.shape[0] == 1:
         coef, intercept = np.vstack([-coef, coef]), np.concatenate([-intercept, intercept])
     mean = _array(scaler, "mean_", path) if scaler.get("with_mean", True) else np.zeros(len(genes))
-    description = model.get("description")
+    description = content.get("description")
     described = description if isinstance(description, dict) else {}
     about = {
         "origin": "converted from a CellTypist pickle",
@@ -207,7 +195,7 @@ def read_celltypist(path: Path, name: str) -> LinearModel:
         "sha256": sha256(path),
         **{str(k): str(v) for k, v in described.items() if isinstance(v, str | int | float)},
     }
-    return LinearModel(
+    return LinearClassifier(
         name=name, genes=genes, classes=_array(classifier, "classes_", path, str), coef=coef, intercept=intercept,
         mean=mean, scale=_array(scaler, "scale_", path), about=about,
     )  # fmt: skip

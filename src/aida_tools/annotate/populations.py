@@ -23,9 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Labels of the gates, in the order of their codes.
-LABELS = (
-    "Treg", "CD4_T_other", "CD4_T_unresolved", "CD8_T", "T_other", "T_unresolved", "other", "unresolved",
-)  # fmt: skip
+LABELS = ("Treg", "CD4_T_other", "CD4_T_unresolved", "CD8_T", "T_other", "T_unresolved", "other", "unresolved")
 COFACTOR = 5.0
 #: Log odds from which a cell is called.
 SURE = float(np.log(9))

@@ -1,4 +1,4 @@
-"""CITE-seq: who is a Treg by proteins, as truth to hold other annotators against."""
+"""CITE-seq: who is a Treg by proteins, the truth other annotators are compared with."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from aida_tools.annotate.annotation import COLUMNS, TREG_MARGIN, Annotation
+from aida_tools.annotate.annotation import TREG_MARGIN, Annotation
 from aida_tools.annotate.card import Card
+from aida_tools.annotate.inputs import Inputs
 from aida_tools.annotate.labels import map_labels, read_label_map
 from aida_tools.annotate.populations import LABELS, SURE, Populations, gate_cells
+from aida_tools.annotate.tables import PROTEIN_GATES
 from aida_tools.cohort.read import explain_h5_error, open_h5, read_obs
 from aida_tools.cohort.source import Fetched, counts_file
-from aida_tools.config import Proteins, load_cohort
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.core.cohort_file import Proteins, load_cohort
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.tables import read_cells
 from aida_tools.scan import kernels
 from aida_tools.scan.stores import open_counts
-from aida_tools.tables import read_cells
 
-GATES = "protein_gates.tsv"
 _BLOCK = 4096
 
 
@@ -42,8 +43,7 @@ def _columns(names: NDArray[np.object_], wanted: Mapping[Any, str], source: str)
         if len(found) != 1:
             what = "there is no protein" if not len(found) else f"there are {len(found)} proteins"
             hint = did_you_mean(name, names.tolist()) if not len(found) else "Make the names unique."
-            msg = f"{source}: {what} '{name}' (key 'proteins.markers.{marker}' of the cohort file). {hint}"
-            raise AidaError(msg)
+            raise AidaError(f"{source}: {what} '{name}' (key 'proteins.markers.{marker}' of the cohort file). {hint}")
         places.append(found[0])
     return np.array(places, dtype=np.intp)
 
@@ -74,15 +74,15 @@ def _from_obsm(fetched: Fetched, proteins: Proteins) -> NDArray[np.float64]:
         else:
             if proteins.names is None or f"uns/{proteins.names}" not in store:
                 known = list(store["uns"]) if "uns" in store else []
-                msg = (
+                raise AidaError(
                     f"{path}: obsm entry '{key}' is an array without names, and key 'proteins.names' of the cohort "
                     f"file names no entry of uns that has them. {did_you_mean(str(proteins.names), known)}"
                 )
-                raise AidaError(msg)
             names, matrix = np.asarray(read_elem(store[f"uns/{proteins.names}"])).astype(str).astype(object), values
         if matrix.shape[1] != len(names):
-            msg = f"{path}: obsm entry '{key}' has {matrix.shape[1]} columns, but uns names {len(names)} proteins."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{path}: obsm entry '{key}' has {matrix.shape[1]} columns, but uns names {len(names)} proteins."
+            )
         chosen = matrix[:, _columns(names, proteins.markers, f"{path}: obsm entry '{key}'")]
         return np.asarray(chosen.toarray() if sp.issparse(chosen) else chosen, dtype=float)
     except (OSError, KeyError) as error:
@@ -132,11 +132,10 @@ def read_proteins(fetched: Fetched, proteins: Proteins, layer: str) -> dict[str,
     if len(wrong):
         cell, column = wrong[0]
         name = list(proteins.markers.values())[column]
-        msg = (
+        raise AidaError(
             f"{fetched.path}: protein '{name}', cell {cell + 1}: value {matrix[cell, column]:g} is not a count. "
-            "Protein counts are wanted as they were measured, neither normalised nor denoised."
+            "Give the protein counts as they were measured, neither normalised nor denoised."
         )
-        raise AidaError(msg)
     return dict(zip(proteins.markers, matrix.T, strict=True))
 
 
@@ -149,35 +148,27 @@ def _gate_row(batch: str, marker: str, found: tuple[str, int, Populations]) -> d
     }  # fmt: skip
 
 
-def from_proteins(cells_path: Path, cohort_path: Path, fetched_folder: Path, label_map: Path) -> Annotation:
+def from_proteins(inputs: Inputs) -> Annotation:
     """Gate the cells by proteins, batch by batch; the table `protein_gates.tsv` says where the boundaries lie.
-
-    Parameters
-    ----------
-    cells_path, cohort_path
-        `cells.parquet` and the cohort file.
-    fetched_folder
-        Folder in which `fetch` left its results.
-    label_map
-        What each of the gates' labels is counted as.
 
     Raises
     ------
     AidaError
         If the cohort file says nothing of proteins, or they are not there.
     """
+    cells_path, cohort_path, label_map = inputs.cells_path, inputs.cohort_path, inputs.label_map
     cohort = load_cohort(cohort_path)
     if cohort.proteins is None:
-        msg = (
+        raise AidaError(
             f"{cohort_path}: key 'proteins' is missing: it says where the protein counts are and what they are called."
         )
-        raise AidaError(msg)
     cells = read_cells(cells_path, columns=["cell_id", "batch"])
-    fetched = counts_file(fetched_folder)
+    fetched = counts_file(inputs.fetched)
     ids = read_obs(fetched.path, fetched.format, columns={})["_index"]
     if not np.array_equal(ids.to_numpy(object), cells["cell_id"].to_numpy(object)):
-        msg = f"{fetched.path}: its {len(ids)} cells are not the {len(cells)} cells of {cells_path}, in the same order."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{fetched.path}: its {len(ids)} cells are not the {len(cells)} cells of {cells_path}, in the same order."
+        )
     counts = read_proteins(fetched, cohort.proteins, cohort.counts_layer)
     thresholds = {str(marker): count for marker, count in cohort.proteins.thresholds.items()}
     code, margin, rows = np.zeros(len(cells), dtype=np.int8), np.full(len(cells), np.nan), []
@@ -195,6 +186,5 @@ def from_proteins(cells_path: Path, cohort_path: Path, fetched_folder: Path, lab
         "and low CD127 are regulatory; boundaries lie between the two populations of each batch unless the cohort file "
         f"gives them, and cells less sure than {np.exp(SURE):.0f} to 1 are unresolved"
     )
-    return Annotation(
-        table[list(COLUMNS)], sets, Card("protein", text), inputs=[label_map], tables={GATES: pd.DataFrame(rows)}
-    )
+    gates = {PROTEIN_GATES.name: PROTEIN_GATES.frame(rows)}
+    return Annotation(table, sets, Card(inputs.annotator, text), inputs=[label_map], tables=gates)

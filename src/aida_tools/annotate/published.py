@@ -1,4 +1,4 @@
-"""Bringing published models from their wheels: downloaded, never installed; only the named members are read."""
+"""Bringing published classifiers from their wheels: downloaded, never installed; only the named members are read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from aida_tools.annotate.labels import read_label_map
 from aida_tools.annotate.pickles import read_celltypist
-from aida_tools.defaults import default_file
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.files import sha256, staged
-from aida_tools.scan.model import LABEL_MAP, LinearModel, save_model
+from aida_tools.core.defaults import default_file
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.files import sha256, staged
+from aida_tools.scan.classifier import LinearClassifier, save_linear
 from aida_tools.scan.network import Network, save_network
+from aida_tools.scan.tables import LABEL_MAP
 
 Members = dict[str, bytes]
 
@@ -80,11 +81,10 @@ def download(wheel: Wheel, folder: Path) -> Path:
     path = folder / wheel.file
     if done.returncode or not path.is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        msg = (
+        raise AidaError(
             f"{wheel.file}: pip could not download it ({last}). Download it elsewhere "
             f"(pip download --no-deps {wheel.package}=={wheel.version}) and name its folder with --wheels."
         )
-        raise AidaError(msg)
     return path
 
 
@@ -98,12 +98,14 @@ def read_members(wheel: Wheel, folder: Path) -> Members:
     """
     path = folder / wheel.file
     if not path.is_file():
-        msg = f"{path}: there is no such file. It is {wheel.package} {wheel.version} of the Python Package Index."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: there is no such file. It is {wheel.package} {wheel.version} of the Python Package Index."
+        )
     found = sha256(path)
     if found != wheel.digest:
-        msg = f"{path}: its SHA-256 is {found}, not {wheel.digest}. It is not the published file: do not use it."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: its SHA-256 is {found}, not {wheel.digest}. It is not the published file: do not use it."
+        )
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in wheel.members}
 
@@ -112,8 +114,8 @@ def _keep(classes: NDArray[np.str_], wanted: set[str]) -> NDArray[np.bool_]:
     return np.isin(classes, sorted(wanted))
 
 
-def make_stcat(members: dict[str, Members], kept: set[str]) -> LinearModel:
-    """Make the STCAT T cell model, of the kept classes only.
+def make_stcat(members: dict[str, Members], kept: set[str]) -> LinearClassifier:
+    """Make the STCAT T cell classifier, of the kept classes only.
 
     Each class has a score of its own, so leaving classes out does not change those of the others.
     """
@@ -121,19 +123,19 @@ def make_stcat(members: dict[str, Members], kept: set[str]) -> LinearModel:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "T_cell.pkl"
         path.write_bytes(stcat["STCAT/data/T_cell.pkl"])
-        model = read_celltypist(path, "stcat")
-    keep = _keep(model.classes, kept)
+        classifier = read_celltypist(path, "stcat")
+    keep = _keep(classifier.classes, kept)
     about = {
         "origin": "STCAT 1.1.2 of the Python Package Index, T_cell.pkl",
-        "sha256": model.about["sha256"],
+        "sha256": classifier.about["sha256"],
         "licence": "MIT by the metadata of the wheel, which holds no licence file",
         "attribution": "STCAT, GuoBioinfoLab, https://github.com/GuoBioinfoLab/STCAT",
         "use": "T cells only, and only after a gate: every cell gets a T cell label; scores are in the hundreds",
         "classes": f"{int(keep.sum())} of {len(keep)}: those of resting blood; tissue-resident ones take Tregs in",
     }
-    return LinearModel(
-        name="stcat", genes=model.genes, classes=model.classes[keep], coef=model.coef[keep],
-        intercept=model.intercept[keep], mean=model.mean, scale=model.scale, about=about,
+    return LinearClassifier(
+        name="stcat", genes=classifier.genes, classes=classifier.classes[keep], coef=classifier.coef[keep],
+        intercept=classifier.intercept[keep], mean=classifier.mean, scale=classifier.scale, about=about,
     )  # fmt: skip
 
 
@@ -160,8 +162,7 @@ def make_actinn(members: dict[str, Members], kept: set[str]) -> Network:
         stages.append((layers, classes[keep], record["norm_genes"]))
     (coarse, coarse_classes, genes), (fine, fine_classes, fine_genes) = stages
     if genes != fine_genes:
-        msg = "actinn-jax: its two networks have different genes, which is not so in the published wheel."
-        raise AidaError(msg)
+        raise AidaError("actinn-jax: its two networks have different genes, which is not so in the published wheel.")
     text = members["celltypist"][_GENE_TABLE.members[0]].decode("utf-8")
     names = {row[0].split(".")[0]: row[1] for row in csv.reader(io.StringIO(text)) if len(row) > 1}
     teacher = json.loads(actinn[f"{_PANHUMAN}/build_info.json"])["teacher"]
@@ -180,21 +181,21 @@ def make_actinn(members: dict[str, Members], kept: set[str]) -> Network:
     )  # fmt: skip
 
 
-_RECIPES: dict[str, tuple[tuple[Wheel, ...], Callable[[dict[str, Members], set[str]], LinearModel | Network]]] = {
+_RECIPES: dict[str, tuple[tuple[Wheel, ...], Callable[[dict[str, Members], set[str]], LinearClassifier | Network]]] = {
     "actinn": ((_ACTINN, _GENE_TABLE), make_actinn),
     "stcat": ((_STCAT,), make_stcat),
 }
 
 
-def add_model(name: str, out: Path, *, label_map: Path | None = None, wheels: Path | None = None) -> None:
-    """Bring a published model from its wheel.
+def add_classifier(name: str, out: Path, *, label_map: Path | None = None, wheels: Path | None = None) -> None:
+    """Bring a published classifier from its wheel.
 
     Parameters
     ----------
     name
         `actinn` or `stcat`.
     out
-        Folder of models; the model becomes a folder in it.
+        Folder of classifiers; the classifier becomes a folder in it.
     label_map
         Table that says what each label is counted as; classes it does not list are left out.
     wheels
@@ -203,11 +204,10 @@ def add_model(name: str, out: Path, *, label_map: Path | None = None, wheels: Pa
     Raises
     ------
     AidaError
-        If there is no such model, a wheel cannot be got or is not the published one.
+        If there is no such classifier, a wheel cannot be got or is not the published one.
     """
     if name not in _RECIPES:
-        msg = f"model add {name}: unknown. {did_you_mean(name, _RECIPES)}"
-        raise AidaError(msg)
+        raise AidaError(f"classifier add {name}: unknown. {did_you_mean(name, _RECIPES)}")
     label_map = label_map or default_file(f"annotators/{name}.labels.tsv")
     kept = set(read_label_map(label_map)["label"])
     needed, make = _RECIPES[name]
@@ -216,17 +216,16 @@ def add_model(name: str, out: Path, *, label_map: Path | None = None, wheels: Pa
         if wheels is None:
             for wheel in needed:
                 download(wheel, folder)
-        model = make({wheel.package: read_members(wheel, folder) for wheel in needed}, kept)
-    lacking = sorted(kept - set(model.classes.tolist()))
+        classifier = make({wheel.package: read_members(wheel, folder) for wheel in needed}, kept)
+    lacking = sorted(kept - set(classifier.classes.tolist()))
     if lacking:
-        msg = (
-            f"{label_map}: column 'label': the model has no {', '.join(lacking)}. Remove the row or correct the label."
+        raise AidaError(
+            f"{label_map}: column 'label': the classifier has no {', '.join(lacking)}. Correct the label or remove it."
         )
-        raise AidaError(msg)
     details = {"wheels": [{"file": w.file, "sha256": w.digest} for w in needed]}
-    with staged(out / name, step="model add", inputs=[label_map], details=details) as staging:
-        if isinstance(model, Network):
-            save_network(model, staging)
+    with staged(out / name, step="classifier add", inputs=[label_map], details=details) as staging:
+        if isinstance(classifier, Network):
+            save_network(classifier, staging)
         else:
-            save_model(model, staging)
-        shutil.copyfile(label_map, staging / LABEL_MAP)
+            save_linear(classifier, staging)
+        shutil.copyfile(label_map, staging / LABEL_MAP.file)

@@ -1,233 +1,111 @@
-"""Annotators whose labels a scan gave: the gate, a model, a model in folds, and those made of models."""
+"""Annotators whose labels a scan gave: the gate, a classifier, one in folds, and those made of classifiers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from aida_tools.annotate import combine
-from aida_tools.annotate.annotation import COLUMNS, TREG_MARGIN, Annotation
-from aida_tools.annotate.card import Card, describe_model
-from aida_tools.annotate.folds import DONORS, assign_donors, check_scanned_with, find_folds
+from aida_tools.annotate.annotation import TREG_MARGIN, Annotation
+from aida_tools.annotate.card import Card, describe_classifier
+from aida_tools.annotate.folds import assign_donors, check_scanned_with, find_folds
+from aida_tools.annotate.inputs import Inputs
 from aida_tools.annotate.labels import map_labels, read_label_map
-from aida_tools.defaults import default_file
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.files import file_of
-from aida_tools.scan.model import LABEL_MAP, find_model
-from aida_tools.scan.run import SCAN
-from aida_tools.scan.scorers import load_any
-from aida_tools.scan.thin import THINNING
-from aida_tools.tables import ACTINN, AUTHOR, BLOOD, BLOOD_SENSITIVE, GATE, STCAT, read_cells
+from aida_tools.annotate.registry import ANNOTATORS, find
+from aida_tools.annotate.tables import DONORS
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.names import ACTINN, STCAT
+from aida_tools.core.tables import LABELS, read_cells
+from aida_tools.scan.classifier import find_classifier
+from aida_tools.scan.scorers import load_classifier
 
 CD8_GENES = ("CD8A", "CD8B")
-_FIELDS = ("label", "probability", "margin", TREG_MARGIN)
 
 
-@dataclass(frozen=True)
-class Scan:
-    """A scan of the cells of a cohort.
-
-    Attributes
-    ----------
-    path
-        `scan.parquet`.
-    cells_path
-        `cells.parquet`.
-    columns
-        Columns of the scan.
-    """
-
-    path: Path
-    cells_path: Path
-    columns: list[str]
-
-    @classmethod
-    def open(cls, path: Path, cells_path: Path) -> Scan:
-        """Open a scan, named by its folder or its file.
-
-        Raises
-        ------
-        AidaError
-            If it is not there.
-        """
-        path = file_of(path, SCAN)
-        if not path.exists():
-            msg = f"{path}: there is no such file. Run `aida-tools scan` first."
-            raise AidaError(msg)
-        return cls(path, cells_path, pq.read_schema(path).names)
-
-    @property
-    def annotators(self) -> list[str]:
-        """Who labelled the cells in this scan."""
-        return [c.removesuffix(":label") for c in self.columns if c.endswith(":label")]
-
-    @property
-    def is_thinned(self) -> bool:
-        """Whether its counts were thinned to a common depth."""
-        return (self.path.parent / THINNING).is_file()
-
-    def has_any(self, genes: tuple[str, ...]) -> NDArray[np.bool_]:
-        """Say of every cell whether a molecule of any of these genes of the gate was seen."""
-        counts = read_cells(self.path, columns=[f"count:{gene}" for gene in genes])
-        return np.asarray((counts > 0).any(axis=1))
-
-    def read(self, annotator: str) -> pd.DataFrame:
-        """Read what an annotator said: `cell_id, label, probability, margin, margin_Treg` (missing if not there).
-
-        Raises
-        ------
-        AidaError
-            If the scan is of other cells.
-        """
-        cells = read_cells(self.cells_path, columns=["cell_id"])
-        there = [f for f in _FIELDS if f"{annotator}:{f}" in self.columns]
-        scan = read_cells(self.path, columns=["cell_id", *[f"{annotator}:{f}" for f in there]])
-        if not np.array_equal(scan["cell_id"].to_numpy(), cells["cell_id"].to_numpy()):
-            msg = (
-                f"{self.path}: its {len(scan)} cells are not the {len(cells)} cells of {self.cells_path}, in the same "
-                "order. Make both from the same fetch."
-            )
-            raise AidaError(msg)
-        scan.columns = pd.Index(["cell_id", *there])
-        return scan.assign(**{f: np.nan for f in _FIELDS if f not in there})
-
-    def read_expected(self, annotator: str, label_map: pd.DataFrame, source: Path) -> pd.DataFrame | None:
-        """Read the expected counts of a model as `sample_id, cell_type, n_expected`, if the scan summed them.
-
-        Raises
-        ------
-        AidaError
-            If the label map lacks a class, or a sample has no expected counts.
-        """
-        path = self.path.parent / f"expected.{annotator}.parquet"
-        if not path.is_file():
-            return None
-        table = read_cells(path, columns=["sample_id", "label", "n_expected"])
-        table["cell_type"] = map_labels(table["label"], label_map, source)[0].astype(str)
-        lacking = set(read_cells(self.cells_path, columns=["sample_id"])["sample_id"]) - set(table["sample_id"])
-        if lacking:
-            msg = f"{path}: no expected counts of sample '{min(lacking)}'. Scan again with --samples {self.cells_path}."
-            raise AidaError(msg)
-        return table.groupby(["sample_id", "cell_type"], sort=False)["n_expected"].sum().reset_index()
-
-
-def find_label_map(annotator: str, model_folder: Path) -> Path:
-    """Find the table that says what an annotator's labels are counted as.
-
-    Raises
-    ------
-    AidaError
-        If neither its model nor config has one.
-    """
-    places = [model_folder / annotator / LABEL_MAP, default_file(f"annotators/{annotator}.labels.tsv")]
-    for place in places:
-        if place.is_file():
-            return place
-    msg = (
-        f"annotator '{annotator}': nothing says what its labels are counted as (looked for {places[0]}, {places[1]}). "
-        "Write a table with the columns label, cell_type, cell_type_id, sets and name it with --label-map."
-    )
-    raise AidaError(msg)
-
-
-def from_scan(scan: Scan, annotator: str, label_map: Path | None, model_folder: Path) -> Annotation:
-    """Take what a scan says of every cell, by whichever annotator.
-
-    Parameters
-    ----------
-    scan
-        The scan.
-    annotator
-        `gate`, a model of the scan, the common name of models in folds, `blood` or `blood-sensitive`.
-    label_map
-        Table that says what each label is counted as; by default the model's own, or the one in config.
-    model_folder
-        Folder of models.
-
-    Raises
-    ------
-    AidaError
-        If the scan is of other cells or lacks the annotator, or gave labels the map does not have.
-    """
-    if annotator in (BLOOD, BLOOD_SENSITIVE):
-        return from_blood(scan, model_folder, sensitive=annotator == BLOOD_SENSITIVE)
-    if annotator in scan.annotators:
-        return from_one(scan, annotator, label_map or find_label_map(annotator, model_folder), model_folder)
-    folds = find_folds(annotator, scan.annotators)
-    if not folds:
-        msg = (
-            f"{scan.path}: no labels by annotator '{annotator}'. {did_you_mean(annotator, [AUTHOR, *scan.annotators])}"
-        )
-        raise AidaError(msg)
-    return from_folds(scan, folds, label_map, model_folder)
-
-
-def from_one(scan: Scan, annotator: str, label_map: Path, model_folder: Path) -> Annotation:
-    """Take the labels of the gate or of one model, and count them as the label map says."""
-    table, known = scan.read(annotator), read_label_map(label_map)
+def _take(inputs: Inputs, name: str, card: Card) -> Annotation:
+    """Take what the scan says of every cell by this name, counted as its label map says."""
+    label_map = inputs.map_of(name)
+    table, known = inputs.scan.read(name), read_label_map(label_map)
     cell_type, sets = map_labels(table["label"], known, label_map)
-    if annotator == GATE:
-        genes = [c.removeprefix("count:") for c in scan.columns if c.startswith("count:")]
-        text = (
-            "Each cell was called by itself with a marker gate: T cells by CD3 genes against genes of other lineages, "
-            "CD4 T cells by the lack of CD8 genes, regulatory T cells among them by the log odds of markers seen and "
-            f"not seen (genes {', '.join(genes)})"
-        )
-        card = Card("gate", text, thinned=scan.is_thinned)
-    else:
-        model = load_any(find_model(annotator, model_folder))
-        if getattr(model, "link", None) == "sigmoid":
-            # Of each class by itself: not the probability that the label is right, and the margins are no log odds.
-            table["probability"] = np.nan
-        described = describe_model(annotator, model_folder)
-        text = f"Each cell was labelled by itself with the model '{annotator}' ({described['origin']})"
-        card = Card("model", text, [described], scan.is_thinned)
-    expected = scan.read_expected(annotator, known, label_map)
-    return Annotation(table.assign(cell_type=cell_type)[list(COLUMNS)], sets, card, expected, [label_map])
+    expected = inputs.scan.read_expected(name, known, label_map)
+    return Annotation(table.assign(cell_type=cell_type)[LABELS.names], sets, card, expected, [label_map])
 
 
-def from_folds(scan: Scan, folds: list[str], label_map: Path | None, model_folder: Path) -> Annotation:
-    """Label every donor by the fold that has not seen it.
+def from_gate(inputs: Inputs) -> Annotation:
+    """Take the labels of the marker gate."""
+    genes = [c.removeprefix("count:") for c in inputs.scan.columns if c.startswith("count:")]
+    text = (
+        "Each cell was called by itself with a marker gate: T cells by CD3 genes against genes of other lineages, "
+        "CD4 T cells by the lack of CD8 genes, regulatory T cells among them by the log odds of markers seen and "
+        f"not seen (genes {', '.join(genes)})"
+    )
+    return _take(inputs, inputs.annotator.name, Card(inputs.annotator, text, thinned=inputs.scan.is_thinned))
+
+
+def from_classifier(inputs: Inputs) -> Annotation:
+    """Take the labels of a classifier, or of those that were trained in folds under this name.
 
     Raises
     ------
     AidaError
-        If a donor is unseen by none, or the scan was made with other models than those in the folder.
+        If the scan is of other cells or lacks the classifier, or gave labels the map does not have.
     """
-    check_scanned_with(folds, model_folder, scan.path)
-    cells = read_cells(scan.cells_path, columns=["sample_id", "donor_id"])
-    fold_of_donor = assign_donors(folds, model_folder, pd.Series(cells["donor_id"].unique()))
+    name, scan = inputs.annotator.name, inputs.scan
+    if name in scan.annotators:
+        return _from_one(inputs, name)
+    if folds := find_folds(name, scan.annotators):
+        return _from_folds(inputs, folds)
+    raise AidaError(
+        f"{scan.path}: this scan has no annotator '{name}'. {did_you_mean(name, [*ANNOTATORS, *scan.annotators])}"
+    )
+
+
+def _from_one(inputs: Inputs, name: str) -> Annotation:
+    described = describe_classifier(name, inputs.classifier_folder)
+    text = f"Each cell was labelled by itself with the classifier '{name}' ({described['origin']})"
+    found = _take(inputs, name, Card(find(name), text, [described], inputs.scan.is_thinned))
+    if getattr(load_classifier(find_classifier(name, inputs.classifier_folder)), "link", None) == "sigmoid":
+        # Of each class by itself: not the probability that the label is right, and the margins are no log odds.
+        found.labels["probability"] = np.nan
+    return found
+
+
+def _from_folds(inputs: Inputs, folds: list[str]) -> Annotation:
+    """Label every donor by the fold that did not see it.
+
+    Raises
+    ------
+    AidaError
+        If every fold has seen a donor, or the scan was made with other classifiers than those in the folder.
+    """
+    scan, folder = inputs.scan, inputs.classifier_folder
+    check_scanned_with(folds, folder, scan.path)
+    cells = read_cells(inputs.cells_path, columns=["sample_id", "donor_id"])
+    fold_of_donor = assign_donors(folds, folder, pd.Series(cells["donor_id"].unique()))
     fold_of_cell = fold_of_donor.reindex(cells["donor_id"]).to_numpy()
     sample = cells.assign(fold=fold_of_cell).drop_duplicates("sample_id").set_index("sample_id")["fold"]
     parts, expected = [], []
     for k, name in enumerate(folds):
-        one = from_one(scan, name, label_map or find_label_map(name, model_folder), model_folder)
+        one = _from_one(inputs, name)
         mine = None if one.expected is None else one.expected[one.expected["sample_id"].map(sample) == k]
         parts.append(Annotation(one.labels[fold_of_cell == k], one.sets, one.card, mine, one.inputs))
         if mine is not None:
             expected.append(mine)
     if expected and len(expected) < len(folds):
         lacking = next(n for n, part in zip(folds, parts, strict=True) if part.expected is None)
-        msg = (
+        raise AidaError(
             f"{scan.path.parent}: no expected counts of fold '{lacking}'. Scan with --expected {lacking} too, or none."
         )
-        raise AidaError(msg)
-    models = [model for part in parts for model in part.card.models]
+    classifiers = [one for part in parts for one in part.card.classifiers]
     text = (
-        f"Each cell was labelled by itself with the one of {len(folds)} models that had not seen its donor "
-        f"({models[0]['origin']}; folds of donors)"
+        f"Each cell was labelled by itself with the one of {len(folds)} classifiers that did not see its donor "
+        f"({classifiers[0]['origin']}; folds of donors)"
     )
+    card = Card(find(inputs.annotator.name, len(folds)), text, classifiers, scan.is_thinned)
     sets = pd.concat([part.sets for part in parts]).drop_duplicates().sort_values(["denominator", "cell_type"])
-    inputs = [*(path for part in parts for path in part.inputs), *(model_folder / name / DONORS for name in folds)]
-    return Annotation(
-        _join(parts), sets.reset_index(drop=True), Card("folds", text, models, scan.is_thinned),
-        _join_expected(expected) if expected else None, list(dict.fromkeys(inputs)),
-    )  # fmt: skip
+    read = [*(path for part in parts for path in part.inputs), *(folder / name / DONORS.file for name in folds)]
+    joined = _join_expected(expected) if expected else None
+    return Annotation(_join(parts), sets.reset_index(drop=True), card, joined, list(dict.fromkeys(read)))
 
 
 def _join(parts: list[Annotation]) -> pd.DataFrame:
@@ -246,18 +124,18 @@ def _join_expected(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return wide.reset_index().melt("sample_id", value_name="n_expected").sort_values(["sample_id", "cell_type"])
 
 
-def from_blood(scan: Scan, model_folder: Path, *, sensitive: bool) -> Annotation:
-    """Label blood cells without labels: lineage by actinn, Treg by actinn and STCAT together.
+def from_blood(inputs: Inputs) -> Annotation:
+    """Label blood cells without labels: lineage by actinn, Treg where actinn and STCAT agree (errs less)."""
+    return _from_both(inputs, sensitive=False)
 
-    Parameters
-    ----------
-    scan
-        The scan, with both models.
-    model_folder
-        Folder of models, with the label map of actinn.
-    sensitive
-        Whether a positive scaled sum of both margins makes a Treg (finds more); by default both models must agree
-        (errs less).
+
+def from_sensitive_blood(inputs: Inputs) -> Annotation:
+    """Label blood cells without labels: lineage by actinn, Treg by the sum of both Treg margins (finds more)."""
+    return _from_both(inputs, sensitive=True)
+
+
+def _from_both(inputs: Inputs, *, sensitive: bool) -> Annotation:
+    """Take the lineage from actinn and Treg from actinn and STCAT together.
 
     Returns
     -------
@@ -266,17 +144,17 @@ def from_blood(scan: Scan, model_folder: Path, *, sensitive: bool) -> Annotation
     Raises
     ------
     AidaError
-        If the scan is of other cells or was made without the two models.
+        If the scan is of other cells or was made without the two classifiers.
     """
-    for model in (ACTINN, STCAT):
-        if model not in scan.annotators:
-            msg = (
-                f"{scan.path}: annotator '{BLOOD_SENSITIVE if sensitive else BLOOD}' needs the model '{model}'. Bring "
-                f"it with `aida-tools model add {model} --out models` and scan with --model {model}; or choose gate, "
-                "which needs no model."
+    scan = inputs.scan
+    for name in inputs.annotator.classifiers:
+        if name not in scan.annotators:
+            raise AidaError(
+                f"{scan.path}: annotator '{inputs.annotator.name}' needs the classifier '{name}', which this scan did "
+                f"not apply. Bring it with `aida-tools classifier add {name} --out classifiers` and scan with "
+                f"--classifier {name}; or choose gate, which needs no classifier."
             )
-            raise AidaError(msg)
-    label_map = find_label_map(ACTINN, model_folder)
+    label_map = inputs.label_map
     table, margins = scan.read(ACTINN), scan.read(STCAT)[TREG_MARGIN].to_numpy(float)
     cell_type, sets = map_labels(table["label"], read_label_map(label_map), label_map)
     cd4 = cell_type.isin(sets.loc[sets["denominator"] == "CD4_T", "cell_type"]).to_numpy()
@@ -286,14 +164,13 @@ def from_blood(scan: Scan, model_folder: Path, *, sensitive: bool) -> Annotation
     cd8 = scan.has_any(CD8_GENES)
     types = combine.blood_types(cell_type.astype(object).to_numpy(), cd4, cd8, treg)
     score = np.where(cd4 & ~cd8, score, np.nan)
-    table = table.assign(
-        cell_type=pd.Categorical(types, categories=cell_type.cat.categories), probability=np.nan, margin=np.abs(score),
-        **{TREG_MARGIN: score},
-    )  # fmt: skip
+    counted = pd.Categorical(types, categories=cell_type.cat.categories)
+    table = table.assign(cell_type=counted, probability=np.nan, margin=np.abs(score), **{TREG_MARGIN: score})
     rule = "the sum of actinn's and STCAT's scaled Treg margins is above 0" if sensitive else "actinn and STCAT agree"
     text = (
         "Lineages were taken from actinn, cell by cell (its CD4 T cells with CD8A or CD8B transcripts as CD8 T cells), "
         f"and CD4 T cells counted as regulatory where {rule}"
     )
-    card = Card("blood", text, [describe_model(name, model_folder) for name in (ACTINN, STCAT)], scan.is_thinned)
-    return Annotation(table[list(COLUMNS)], sets, card, inputs=[label_map])
+    described = [describe_classifier(name, inputs.classifier_folder) for name in inputs.annotator.classifiers]
+    card = Card(inputs.annotator, text, described, scan.is_thinned)
+    return Annotation(table[LABELS.names], sets, card, inputs=[label_map])

@@ -1,4 +1,4 @@
-"""Training models on a labelled cohort, so that its labels can be carried to another, or checked against their own."""
+"""Training classifiers on a labelled cohort, to carry its labels to another or to check them against their own."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from aida_tools.annotate import learn
+from aida_tools.annotate.classifiers import check_name
 from aida_tools.annotate.expression import TARGET, choose_genes, gather_expression
-from aida_tools.annotate.folds import DONORS, ROLE
-from aida_tools.annotate.labels import COLUMNS
-from aida_tools.annotate.models import check_name
-from aida_tools.annotate.run import LABELS, SETS
+from aida_tools.annotate.folds import ROLE
+from aida_tools.annotate.tables import DONORS
 from aida_tools.cohort.source import SOURCE, counts_file
-from aida_tools.config import load_cohort
-from aida_tools.errors import AidaError
-from aida_tools.files import file_of, staged
-from aida_tools.scan.model import LABEL_MAP, LinearModel, probabilities, save_model
+from aida_tools.core.cohort_file import load_cohort
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import file_of, staged
+from aida_tools.core.names import fold_names
+from aida_tools.core.schema import write_tables
+from aida_tools.core.tables import CELLS, LABELS, SETS, read_cells, read_denominators
+from aida_tools.scan.classifier import LinearClassifier, probabilities, save_linear
 from aida_tools.scan.stores import open_counts
-from aida_tools.tables import CELLS, fold_names, read_cells, read_denominators, write_tsv
+from aida_tools.scan.tables import LABEL_MAP
 
 _CLIP = 10.0
 #: Cells scored at a time.
@@ -36,7 +38,7 @@ _DENSE = 512e6
 
 
 def _label_map(labels: pd.DataFrame, sets: pd.DataFrame, cell_type_id: pd.Series, column: str) -> pd.DataFrame:
-    """Say what each class is counted as: what it was counted as where the model was trained."""
+    """Say what each class is counted as: what it was counted as where the classifier was trained."""
     known = pd.DataFrame({"label": labels[column], "cell_type": labels["cell_type"], "cell_type_id": cell_type_id})
     known = known.dropna(subset=["label", "cell_type"]).drop_duplicates()
     member = sets.groupby("cell_type")["denominator"].agg(",".join)
@@ -44,12 +46,13 @@ def _label_map(labels: pd.DataFrame, sets: pd.DataFrame, cell_type_id: pd.Series
     for name, group in known.groupby("label", observed=True):
         types, ids = group["cell_type"].unique(), group["cell_type_id"].dropna().unique()
         if len(types) > 1:
-            msg = f"label '{name}' is counted as {', '.join(map(str, types))}: train on the counted types instead."
-            raise AidaError(msg)
+            raise AidaError(
+                f"label '{name}' is counted as {', '.join(map(str, types))}: train on the counted types instead."
+            )
         cd4 = "CD4_T" in str(member.get(types[0])).split(",")
         treg = "in" if types[0] == "Treg" else "out" if cd4 else None
         rows.append((name, types[0], ids[0] if len(ids) == 1 else None, member.get(types[0]), treg))
-    return pd.DataFrame(rows, columns=[*COLUMNS, "treg"])
+    return pd.DataFrame(rows, columns=LABEL_MAP.names)
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,11 @@ class Labelled:
         people = np.flatnonzero(~self.is_control)
         largest = 1 if n_folds == 1 else -(-len(people) // n_folds)
         if len(people) < max(n_folds, largest + 2) or len(self.classes) < 2:
-            msg = (
+            raise AidaError(
                 f"{source}: {len(people)} donors (controls aside) and {len(self.classes)} classes, for {n_folds} "
-                "fold(s). A model needs two classes, and in every fold a donor to learn from, one to calibrate on and "
-                "one to be tested on."
+                "fold(s). A classifier needs two classes, and in every fold a donor to learn from, one to calibrate on "
+                "and one to be tested on."
             )
-            raise AidaError(msg)
         first = np.unique(self.donor, return_index=True)[1]
         strata = pd.factorize(self.site[first], sort=True)[0]
         roles = np.full((n_folds, len(self.donors)), learn.UNUSED, dtype=np.int8)
@@ -134,7 +136,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted fold: its classes (of all), the parameters of `LinearModel`, and the scores of its test cells."""
+    """A fitted fold: its classes (of all), the parameters of `LinearClassifier`, and the scores of its test cells."""
 
     present: NDArray[np.intp]
     parameters: dict[str, Any]
@@ -142,7 +144,7 @@ class Fitted:
 
 
 def fit_fold(fold: Fold, penalty: float) -> Fitted:
-    """Fit and calibrate the model of one fold, and score its test cells.
+    """Fit and calibrate the classifier of one fold, and score its test cells.
 
     Classes no donor to learn from has are left out.
     """
@@ -173,11 +175,15 @@ def fit_fold(fold: Fold, penalty: float) -> Fitted:
 
 
 def evaluation(
-    model: LinearModel, fitted: Fitted, truth: NDArray[np.intp], sites: NDArray[np.object_], classes: list[str]
+    classifier: LinearClassifier,
+    fitted: Fitted,
+    truth: NDArray[np.intp],
+    sites: NDArray[np.object_],
+    classes: list[str],
 ) -> dict[str, pd.DataFrame]:
-    """Judge a model by its test cells: tables `evaluation`, `reliability` and `evaluation_by_site`."""
+    """Judge a classifier by its test cells: tables `evaluation`, `reliability` and `evaluation_by_site`."""
     probability = np.zeros((len(truth), len(classes)))
-    probability[:, fitted.present] = probabilities(model, fitted.scores)
+    probability[:, fitted.present] = probabilities(classifier, fitted.scores)
     by_class, reliability = learn.evaluate(truth, probability, classes)
     by_site = []
     for site in sorted(set(sites)):
@@ -196,20 +202,21 @@ def read_labelled(cells_path: Path, labels_path: Path, label: str) -> tuple[Labe
         If the labels are of other cells.
     """
     cells = read_cells(cells_path, columns=["cell_id", "donor_id", "site", "is_control", "cell_type_id"])
-    labels = read_cells(labels_path / LABELS, columns=["cell_id", "cell_type", "label"])
+    labels = read_cells(labels_path / LABELS.file, columns=["cell_id", "cell_type", "label"])
     if not np.array_equal(labels["cell_id"].to_numpy(), cells["cell_id"].to_numpy()):
-        msg = f"{labels_path / LABELS}: its cells are not those of {cells_path}. Run `aida-tools annotate` again."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{labels_path / LABELS.file}: its cells are not those of {cells_path}. Run `aida-tools annotate` again."
+        )
     codes, classes = pd.factorize(labels[label], sort=True)
     donor, donors = pd.factorize(cells["donor_id"])
     is_control = cells["is_control"].groupby(donor).any().to_numpy(bool)
     site = cells["site"].astype(object).fillna("unknown").to_numpy(object)
     names = np.array([str(c) for c in classes])
-    label_map = _label_map(labels, read_denominators(labels_path / SETS), cells["cell_type_id"], label)
+    label_map = _label_map(labels, read_denominators(labels_path / SETS.file), cells["cell_type_id"], label)
     return Labelled(codes, names, donor, np.asarray(donors, dtype=object), site, is_control), label_map
 
 
-def train_model(
+def train_classifier(
     cohort_path: Path,
     fetched: Path,
     cells_path: Path,
@@ -224,7 +231,7 @@ def train_model(
     penalty: float = 3e-4,
     seed: int = 1,
 ) -> None:
-    """Train a model on the labels of a cohort; test and calibrate it on donors it has not seen.
+    """Train a classifier on the labels of a cohort; test and calibrate it on donors it has not seen.
 
     Parameters
     ----------
@@ -235,21 +242,20 @@ def train_model(
     labels_path
         Folder of an annotator, `author` as a rule, whose labels are learnt.
     out
-        Folder of models; the model becomes a folder in it.
+        Folder of classifiers; the classifier becomes a folder in it.
     name
         Its name as an annotator.
     folds
-        Above 1, so many models `NAME.1`, `NAME.2` ... are trained. Every donor is a test donor of one, so that
-        `annotate --annotator NAME` can label every cell by a model that has not seen its donor. Sites are spread over
-        the folds. Controls (one person in batch after batch) are neither learnt from nor judged by, but may be
-        labelled.
+        Above 1: K-fold by donor. So many classifiers `NAME.1`, `NAME.2` ... are trained, and `annotate --annotator
+        NAME` labels each donor by the classifier that did not see it. Sites are spread over the folds. Controls (one
+        person in batch after batch) are neither learnt from nor judged by, but may be labelled.
     label
         `cell_type`, the counted types, or `label`, as the annotator gave them.
     genes_per_class
         Genes each class may name as features.
     cells_per_class
-        About how many cells of a class each model learns from, at most: bounds memory and time, whatever the size of
-        the cohort.
+        About how many cells of a class each classifier learns from, at most: bounds memory and time, whatever the size
+        of the cohort.
     penalty
         Strength of the L2 penalty.
     seed
@@ -259,13 +265,13 @@ def train_model(
     ------
     AidaError
         If there are too few donors or classes. A class none of a fold's donors to learn from has is left out of its
-        model, with a warning.
+        classifier, with a warning.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     check_name(name)
     cohort = load_cohort(cohort_path)
-    cells_path = file_of(cells_path, CELLS)
+    cells_path = file_of(cells_path, CELLS.file)
     cells, label_map = read_labelled(cells_path, labels_path, label)
     rng = np.random.default_rng(seed)
     roles = cells.split(folds, rng, cells_path)
@@ -292,12 +298,12 @@ def train_model(
     at_once = max(1, min(os.cpu_count() or 1, folds, int(_DENSE // dense)))
     with threadpool_limits(1), ThreadPoolExecutor(at_once) as pool:
         fitted = list(pool.map(fit, range(folds)))
-    inputs = [cohort_path, fetched / SOURCE, cells_path, labels_path / LABELS, labels_path / SETS]
+    inputs = [cohort_path, fetched / SOURCE, cells_path, labels_path / LABELS.file, labels_path / SETS.file]
     config = {
         "folds": folds, "label": label, "genes_per_class": genes_per_class, "cells_per_class": cells_per_class,
         "penalty": penalty,
     }  # fmt: skip
-    for k, (model_name, one) in enumerate(zip(names, fitted, strict=True)):
+    for k, (classifier_name, one) in enumerate(zip(names, fitted, strict=True)):
         about = {
             "origin": f"trained by aida-tools on cohort '{cohort.name}', annotator '{labels_path.name}'",
             "licence": cohort.licence or "that of the cohort",
@@ -305,49 +311,48 @@ def train_model(
             **_about(cells, roles[k], int(learning[k].sum()), cells_per_class),
             "seed": seed,
         }
-        model = LinearModel(
-            name=model_name, genes=ids[genes[k]], symbols=symbols[genes[k]], classes=cells.classes[one.present],
+        classifier = LinearClassifier(
+            name=classifier_name, genes=ids[genes[k]], symbols=symbols[genes[k]], classes=cells.classes[one.present],
             about=about, **one.parameters,
         )  # fmt: skip
         test = (role[k] == learn.TEST) & in_natural
-        tables = evaluation(model, one, y[test], cells.site[rows[test]], cells.classes.tolist())
-        with staged(out / model_name, step="model train", inputs=inputs, config=config, seed=seed) as staging:
-            save_model(model, staging)
-            write_tsv(label_map[label_map["label"].isin(model.classes)], staging / LABEL_MAP)
-            write_tsv(_donor_roles(cells, roles[k], k, folds), staging / DONORS)
-            for table_name, table in tables.items():
-                write_tsv(table, staging / f"{table_name}.tsv")
+        tables = evaluation(classifier, one, y[test], cells.site[rows[test]], cells.classes.tolist())
+        with staged(out / classifier_name, step="classifier train", inputs=inputs, config=config, seed=seed) as staging:
+            save_linear(classifier, staging)
+            LABEL_MAP.write(label_map[label_map["label"].isin(classifier.classes)], staging)
+            DONORS.write(_donor_roles(cells, roles[k], k, folds), staging)
+            write_tables(tables, staging)
 
 
 def _check_fold(cells: Labelled, roles: NDArray[np.int8], name: str) -> NDArray[np.intp]:
-    """Count the cells of each class that a model may learn from, array of shape (n_classes,); name what it cannot.
+    """Count the cells of each class that a classifier may learn from, array of shape (n_classes,); name what it cannot.
 
     Raises
     ------
     AidaError
         If it has less than two classes to learn, or no labelled cell to calibrate on or to be tested on.
     """
-    role, another = roles[cells.donor], "Another --seed splits the donors otherwise."
+    role, another = roles[cells.donor], "Another --seed splits the donors differently."
     sizes = np.bincount(cells.label[(role == learn.LEARN) & (cells.label >= 0)], minlength=len(cells.classes))
     if (sizes > 0).sum() < 2:
-        msg = f"model '{name}': its donors to learn from have less than two classes. {another}"
-        raise AidaError(msg)
+        raise AidaError(f"classifier '{name}': its donors to learn from have less than two classes. {another}")
     for which in (learn.CALIBRATE, learn.TEST):
         if not ((role == which) & (cells.label >= 0) & (sizes[cells.label] > 0)).any():
-            msg = f"model '{name}': its donors to {learn.ROLES[which]} have no cell of a class it knows. {another}"
-            raise AidaError(msg)
+            raise AidaError(
+                f"classifier '{name}': its donors to {learn.ROLES[which]} have no cell of a class it knows. {another}"
+            )
     if (sizes == 0).any():
         lacking = ", ".join(cells.classes[sizes == 0])
         click.echo(
-            f"aida-tools: warning: model '{name}' will not know {lacking}: no donor to learn from has such a cell. "
-            f"{another}",
+            f"aida-tools: warning: classifier '{name}' will not know {lacking}: no donor to learn from has such a "
+            f"cell. {another}",
             err=True,
         )
     return sizes
 
 
 def _about(cells: Labelled, roles: NDArray[np.int8], n_cells: int, cells_per_class: int) -> dict[str, Any]:
-    """Say in numbers what a model was made from."""
+    """Say in numbers what a classifier was made from."""
     n_donors = [int((roles == which).sum()) for which in (learn.LEARN, learn.CALIBRATE, learn.TEST)]
     controls = f"; {int(cells.is_control.sum())} controls left out" if cells.is_control.any() else ""
     return {
@@ -357,7 +362,7 @@ def _about(cells: Labelled, roles: NDArray[np.int8], n_cells: int, cells_per_cla
 
 
 def _donor_roles(cells: Labelled, roles: NDArray[np.int8], k: int, folds: int) -> pd.DataFrame:
-    """Say which donors a model has seen; controls, whom none has seen, go round the folds as test donors."""
+    """Say which donors a classifier has seen; controls, whom none has seen, go round the folds as test donors."""
     roles = roles.copy()
     controls = np.flatnonzero(cells.is_control)
     roles[controls[k::folds]] = learn.TEST

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aida_tools.atlas import kernels, sketch
 from aida_tools.atlas.passes import limited
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 
 _N_PCS, _N_NEIGHBORS = 50, 15
 #: From PCA's coordinates UMAP settles in fewer rounds than from none; it uses as many for large data by default.
@@ -45,11 +45,10 @@ def check_harmony() -> None:
         If harmonypy is not installed.
     """
     if importlib.util.find_spec("harmonypy") is None:
-        msg = (
+        raise AidaError(
             "--harmony needs the package harmonypy, which aida-tools does not bring along: its licence is the GPL. "
             "Install it with `pip install harmonypy`, or leave --harmony out."
         )
-        raise AidaError(msg)
 
 
 def integrate(pcs: NDArray[np.float32], batch: pd.Series, seed: int) -> NDArray[np.float32]:

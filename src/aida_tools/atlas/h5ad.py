@@ -37,9 +37,9 @@ _SEX_IDS = {"female": "PATO:0000383", "male": "PATO:0000384", "unknown": "unknow
 _ORGANISM = "organism_ontology_term_id"
 SCHEMA = "https://github.com/chanzuckerberg/single-cell-curation/blob/main/schema/7.1.0/schema.md"
 WARNING = (
-    "A sketch is not proportional: rare and unusual cells are there more often than in the cohort, so its cell type "
-    "shares mean nothing (use counts.tsv). obs['sketch_weight'] is 1 / the probability with which a cell was drawn: "
-    "sums weighted by it estimate sums over the cohort. Distances in a UMAP are not evidence."
+    "Rare and unusual cells are over-sampled: do not compute shares of cell types from this file (use counts.tsv). "
+    "obs['sketch_weight'] is 1 / the probability with which a cell was drawn: sums weighted by it estimate sums over "
+    "the cohort. Distances in a UMAP are not evidence."
 )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aida_tools.atlas import kernels, sketch
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan.blocks import Block, Counts
 from aida_tools.scan.passes import BLOCK, cell_totals, each_block
 
@@ -77,7 +77,7 @@ def estimate_leverage(
     seed
         Seed of the projection.
     threads, size
-        Threads at work and cells a block; they change the result by no more than rounding.
+        Threads at work and cells per block; they change the result by no more than rounding.
 
     Returns
     -------
@@ -144,11 +144,10 @@ def gather_counts(
         found = counts.cell_ids(block.start, block.start + len(block))[local]
         wrong = np.flatnonzero(found != cell_ids[first:last])
         if len(wrong):
-            msg = (
+            raise AidaError(
                 f"{counts.path}: row {block.start + local[wrong[0]] + 1} is cell '{found[wrong[0]]}', but "
                 f"cells.parquet has '{cell_ids[first + wrong[0]]}' there. Make both from the same fetch."
             )
-            raise AidaError(msg)
         matrix = sp.csr_matrix((block.data, block.indices, block.indptr), (len(block), counts.shape[1]))[local]
         matrix.eliminate_zeros()
         return np.diff(matrix.indptr), matrix.indices.astype(np.int32), matrix.data.astype(np.float32)

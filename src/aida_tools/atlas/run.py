@@ -13,19 +13,21 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from aida_tools import __version__
-from aida_tools.annotate.run import LABELS
 from aida_tools.atlas import passes, sketch
 from aida_tools.atlas.embed import MIN_CELLS, check_harmony, embed, normalise, variable_genes
 from aida_tools.atlas.h5ad import SCHEMA, WARNING, carried_columns, make_obs, organism_of, write_h5ad
+from aida_tools.atlas.step import Options
+from aida_tools.atlas.tables import SKETCH, SKETCH_ABOUT
 from aida_tools.cohort.source import SOURCE, counts_file
-from aida_tools.config import CohortConfig, load_cohort
-from aida_tools.errors import AidaError
-from aida_tools.files import file_of, staged
+from aida_tools.core.cohort_file import CohortConfig, load_cohort
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import file_of, staged
+from aida_tools.core.options import recorded
+from aida_tools.core.tables import CELLS, LABELS, read_cells
 from aida_tools.scan.blocks import Counts, Genes
 from aida_tools.scan.stores import open_counts
-from aida_tools.tables import CELLS, read_cells, write_tsv
 
-ATLAS, SKETCH, ABOUT = "atlas.h5ad", "sketch.tsv", "sketch_about.tsv"
+ATLAS = "atlas.h5ad"
 #: Genes whose expression is drawn, as far as a cohort has them.
 MARKERS = ("FOXP3", "IL2RA", "CTLA4", "CD3E", "CD4", "CD8A", "MS4A1", "LYZ", "NKG7")
 #: Points a picture can show.
@@ -35,11 +37,10 @@ _MIN_GENES = 3
 
 def _check_enough(n_cells: int, n_genes: int, path: Path) -> None:
     if n_cells < MIN_CELLS or n_genes < _MIN_GENES:
-        msg = (
+        raise AidaError(
             f"{path}: {n_cells} cells with counts and {n_genes} genes that are seen often enough (in 10 cells at "
             f"least). A picture needs {MIN_CELLS} cells and {_MIN_GENES} genes."
         )
-        raise AidaError(msg)
 
 
 def choose_cells(
@@ -89,10 +90,11 @@ def choose_cells(
 def _read_labels(folders: Sequence[Path], cell_ids: pd.Series, cells_path: Path) -> dict[str, pd.Series]:
     labels = {}
     for folder in folders:
-        table = read_cells(folder / LABELS, columns=["cell_id", "cell_type"])
+        table = read_cells(folder / LABELS.file, columns=["cell_id", "cell_type"])
         if not np.array_equal(table["cell_id"].to_numpy(), cell_ids.to_numpy()):
-            msg = f"{folder / LABELS}: its cells are not those of {cells_path}. Run `aida-tools annotate` again."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{folder / LABELS.file}: its cells are not those of {cells_path}. Run `aida-tools annotate` again."
+            )
         labels[folder.name] = table["cell_type"].astype("category")
     return labels
 
@@ -144,11 +146,7 @@ def atlas(
     label_folders: Sequence[Path],
     out: Path,
     *,
-    cells: int = 50_000,
-    genes: int = 2_000,
-    harmony: bool = False,
-    seed: int = 1,
-    threads: int | None = None,
+    options: Options | None = None,
 ) -> None:
     """Write `atlas.h5ad`, a sketch of the cells with embeddings and labels, and what the figures need of it.
 
@@ -164,16 +162,8 @@ def atlas(
         Folders of annotators; the rare types of the first are kept, and it is drawn.
     out
         Folder for the results.
-    cells
-        Most cells of the sketch.
-    genes
-        Highly variable genes, of the leverage and of the embedding.
-    harmony
-        Correct the principal components for batches; needs the package harmonypy.
-    seed
-        Seed of everything random.
-    threads
-        Threads at work; default: all cores.
+    options
+        Size of the sketch and of the embedding.
 
     Raises
     ------
@@ -181,24 +171,24 @@ def atlas(
         If an input is missing or the inputs are of different cells; if there are too few cells or genes; if
         harmonypy is needed and not there.
     """
-    if harmony:
+    options = options or Options()
+    if options.harmony:
         check_harmony()
-    threads = threads or os.cpu_count() or 1
+    threads, genes, seed = options.threads or os.cpu_count() or 1, options.genes, options.seed
     cohort = load_cohort(cohort_path)
     source = counts_file(fetched)
-    cells_path = file_of(cells_path, CELLS)
+    cells_path = file_of(cells_path, CELLS.file)
     cell_ids = read_cells(cells_path, columns=["cell_id"])["cell_id"]
     labels = _read_labels(label_folders, cell_ids, cells_path)
     kind = next(iter(labels.values())).cat.codes.to_numpy()
     with open_counts(source.path, source.format, cohort.counts_layer) as counts:
         if counts.shape[0] != len(cell_ids):
-            msg = (
+            raise AidaError(
                 f"{counts.path}: {counts.shape[0]} cells, but {cells_path} has {len(cell_ids)}. "
                 "Make both from the same fetch."
             )
-            raise AidaError(msg)
         ids = cell_ids.to_numpy(dtype=object)
-        drawn, about = choose_cells(counts, ids, kind, cells, n_genes=genes, seed=seed, threads=threads)
+        drawn, about = choose_cells(counts, ids, kind, options.cells, n_genes=genes, seed=seed, threads=threads)
         raw = passes.gather_counts(counts, drawn.cells, ids[drawn.cells], threads=threads)
         names, layer = counts.genes, counts.layer
     del ids
@@ -212,11 +202,11 @@ def atlas(
     carried, organism = carried_columns(source, drawn.cells)
     obs = make_obs(table, types, carried, 1 / drawn.probability)
     matrix = normalise(raw)
-    coordinates = embed(matrix, used, seed=seed, threads=threads, batch=table["batch"] if harmony else None)
-    about |= {"annotator": next(iter(types)), "harmony": harmony, "genes_of_embedding": len(used), "seed": seed}
+    coordinates = embed(matrix, used, seed=seed, threads=threads, batch=table["batch"] if options.harmony else None)
+    about |= {"annotator": next(iter(types)), "harmony": options.harmony, "genes_of_embedding": len(used), "seed": seed}
     about |= {"n_cells": n, "n_cells_of_cohort": n_cells}
-    inputs = [cohort_path, fetched / SOURCE, cells_path, *(folder / LABELS for folder in label_folders)]
-    config = {"cells": cells, "genes": genes, "harmony": harmony, "annotators": list(labels)}
+    inputs = [cohort_path, fetched / SOURCE, cells_path, *(folder / LABELS.file for folder in label_folders)]
+    config = recorded(options) | {"annotators": list(labels)}
     details = about | {"layer": layer}
     with staged(out, step="atlas", inputs=inputs, config=config, seed=seed, details=details) as staging:
         uns = _notes(cohort, n, n_cells, about) | organism_of(names) | organism
@@ -225,5 +215,5 @@ def atlas(
         order = np.argsort(sketch.uniforms(sketch.hash_cells(obs.index.to_numpy(), seed), 3), kind="stable")
         first = next(iter(types.values()))
         table = sketch_table(coordinates["X_umap"], obs, first, matrix, names)
-        write_tsv(table.iloc[order[:_MOST_DRAWN]], staging / SKETCH)
-        write_tsv(pd.DataFrame({"key": list(about), "value": list(map(str, about.values()))}), staging / ABOUT)
+        SKETCH.write(table.iloc[order[:_MOST_DRAWN]], staging)
+        SKETCH_ABOUT.write(pd.DataFrame({"key": list(about), "value": list(map(str, about.values()))}), staging)

@@ -1,1 +1,1 @@
-"""Published statements about shares of immune cells, each held against the comparison."""
+"""Published statements about shares of immune cells, each tested by the comparison."""

@@ -6,22 +6,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from aida_tools.config import parse
-from aida_tools.errors import AidaError
+from aida_tools.core.config import Closed, load
 
 Direction = Literal["lower", "higher", "similar"]
 #: Stands for every other level of the column, one contrast each.
 EACH = "each"
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Test(_Closed):
+class Test(Closed):
     """The contrasts that would have to show the claim, all of them."""
 
     kind: Literal["contrast"] = "contrast"
@@ -45,12 +39,11 @@ class Test(_Closed):
     @model_validator(mode="after")
     def _one_numerator(self) -> Test:
         if bool(self.cell_types) == (self.set is not None):
-            msg = "give either 'cell_types' or 'set'"
-            raise ValueError(msg)
+            raise ValueError("give either 'cell_types' or 'set'")
         return self
 
 
-class Interaction(_Closed):
+class Interaction(Closed):
     """A claim that a slope differs between levels: the model with the interaction, in some populations only."""
 
     kind: Literal["interaction"]
@@ -61,7 +54,7 @@ class Interaction(_Closed):
     family: str = Field(description="Claims of a family are corrected together, apart by status.")
 
 
-class Untestable(_Closed):
+class Untestable(Closed):
     """A claim that no table of shares in healthy blood can test."""
 
     kind: Literal["untestable"]
@@ -70,7 +63,7 @@ class Untestable(_Closed):
     medical: bool = Field(False, description="About disease or treatment: the notice is added.")
 
 
-class Source(_Closed):
+class Source(Closed):
     """Where something was said; words only, no numbers."""
 
     name: str = Field(description="Who said it.")
@@ -80,12 +73,11 @@ class Source(_Closed):
     @classmethod
     def _address(cls, value: str) -> str:
         if not re.fullmatch(r"(https://\S+\.\S+|doi:10\.\d{4,9}/\S+)", value):
-            msg = "must be an address that starts with https://, or a DOI as doi:10.1016/..."
-            raise ValueError(msg)
+            raise ValueError("must be an address that starts with https://, or a DOI as doi:10.1016/...")
         return value
 
 
-class Claim(_Closed):
+class Claim(Closed):
     """One statement."""
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="Short name.")
@@ -100,7 +92,7 @@ class Claim(_Closed):
         return {"kind": "contrast", **value} if isinstance(value, dict) else value
 
 
-class Claims(_Closed):
+class Claims(Closed):
     """The whole file."""
 
     notice: str = Field(min_length=20, description="Added to every claim about disease or treatment.")
@@ -112,8 +104,7 @@ class Claims(_Closed):
     def _ids_once(cls, value: list[Claim]) -> list[Claim]:
         ids = [claim.id for claim in value]
         if twice := next((i for i in ids if ids.count(i) > 1), None):
-            msg = f"id '{twice}' stands there twice"
-            raise ValueError(msg)
+            raise ValueError(f"id '{twice}' occurs twice")
         return value
 
 
@@ -125,12 +116,4 @@ def load_claims(path: Path) -> Claims:
     AidaError
         Naming the file, the key and the value; for an unknown key, the nearest known one.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"{path}: there is no such file."
-        raise AidaError(msg) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"{path}: not valid YAML: {' '.join(str(error).split())}"
-        raise AidaError(msg) from error
-    return parse(values, Claims, path)
+    return load(path, Claims)

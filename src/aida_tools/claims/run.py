@@ -12,6 +12,8 @@ import pandas as pd
 from aida_tools.claims.evidence import Missing, gather, interaction
 from aida_tools.claims.model import Claim, Claims, Interaction, Test, Untestable, load_claims
 from aida_tools.claims.shifts import shifts
+from aida_tools.claims.step import Options
+from aida_tools.claims.tables import CLAIM_CONTRASTS, CLAIMS
 from aida_tools.claims.verdict import (
     ALIASED,
     ALPHA,
@@ -26,18 +28,10 @@ from aida_tools.claims.verdict import (
     verdict_of,
     weakest,
 )
-from aida_tools.compare.adjust import false_discovery_rate
-from aida_tools.compare.results import Results
-from aida_tools.files import staged
-from aida_tools.power.refit import load, model_name
-from aida_tools.tables import write_tsv
-
-COLUMNS = [
-    "claim", "statement", "source", "cell_types", "denominator", "contrast", "direction", "family", "model", "verdict",
-    "evidence", "estimate", "ci_low", "ci_high", "unit", "status", "p_value", "q_value", "note",
-]  # fmt: skip
-CONTRAST_COLUMNS = ["claim", "contrast", "status", "estimate", "ci_low", "ci_high", "unit", "p_value", "note"]
-
+from aida_tools.core.files import staged
+from aida_tools.core.schema import write_tables
+from aida_tools.models.adjust import false_discovery_rate
+from aida_tools.results.refit import Comparison, load_comparison
 
 #: From the corrected p-value to verdict and sentence.
 Judge = Callable[[float], tuple[str, str]]
@@ -67,7 +61,7 @@ def _numbers(e: Evidence) -> dict[str, Any]:
 def _contrast_row(claim: str, e: Evidence, test: Test) -> dict[str, Any]:
     p = claim_p_value(e, test.direction, test.margin) if e.known else np.nan
     note = e.note or e.aliased_with or None
-    return {"claim": claim, "contrast": e.contrast, "status": e.status, "p_value": p, "note": note} | _numbers(e)
+    return {"claim": claim, "contrast": str(e.contrast), "status": e.status, "p_value": p, "note": note} | _numbers(e)
 
 
 def _judge_contrasts(evidence: list[Evidence], test: Test, negligible: float) -> tuple[dict[str, Any], Judge]:
@@ -85,8 +79,8 @@ def _judge_contrasts(evidence: list[Evidence], test: Test, negligible: float) ->
     return found, judge
 
 
-def _judge_slopes(results: Results, test: Interaction) -> tuple[dict[str, Any], Judge]:
-    found, types = interaction(results, test)
+def _judge_slopes(asked: Comparison, test: Interaction) -> tuple[dict[str, Any], Judge]:
+    found, types = interaction(asked, test)
     slopes = "; ".join(f"{population} {odds_ratio(10 * e.value)}" for population, e in found["slopes"].items())
     words = (
         f"Odds ratio per 10 units of {test.column}: {slopes}. Test of equal slopes: "
@@ -113,22 +107,22 @@ def _correct(rows: list[dict[str, Any]]) -> np.ndarray:
     return q
 
 
-def examine(results: Results, claims: Claims) -> tuple[pd.DataFrame, pd.DataFrame]:
+def examine(asked: Comparison, claims: Claims) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Give every claim its verdict.
 
     Parameters
     ----------
-    results
+    asked
         What `compare` wrote.
     claims
         The statements.
 
     Returns
     -------
-    One row a claim, with the columns of `COLUMNS`: numbers are those of the contrast that speaks least for it, log odds
+    One row a claim, with the columns of `CLAIMS`: numbers are those of the contrast that speaks least for it, log odds
     ratios in its `unit`. And one row a claim and contrast.
     """
-    model = model_name(results)
+    model = asked.odds_model
     rows: list[dict[str, Any]] = []
     contrasts: list[dict[str, Any]] = []
     judges: dict[int, Judge] = {}
@@ -139,10 +133,10 @@ def examine(results: Results, claims: Claims) -> tuple[pd.DataFrame, pd.DataFram
                 notice = f" {claims.notice}" if test.medical else ""
                 row |= {"verdict": NOT_TESTABLE, "evidence": f"{test.why} Needed: {test.needs}{notice}"}
             elif isinstance(test, Interaction):
-                found, judges[len(rows)] = _judge_slopes(results, test)
+                found, judges[len(rows)] = _judge_slopes(asked, test)
                 row |= found
             else:
-                evidence, types = gather(results, test)
+                evidence, types = gather(asked, test)
                 row["cell_types"] = ", ".join(types)
                 contrasts += [_contrast_row(claim.id, e, test) for e in evidence]
                 if why := obstacle(evidence):
@@ -156,33 +150,33 @@ def examine(results: Results, claims: Claims) -> tuple[pd.DataFrame, pd.DataFram
         if i in judges:
             rows[i]["q_value"] = q
             rows[i]["verdict"], rows[i]["evidence"] = judges[i](float(q))
-    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(contrasts, columns=CONTRAST_COLUMNS)
+    return CLAIMS.frame(rows), CLAIM_CONTRASTS.frame(contrasts)
 
 
-def check_claims(compare_dir: Path, claims_path: Path, out: Path) -> None:
+def check_claims(compare_dir: Path, out: Path, *, options: Options | None = None) -> None:
     """Write `claims.tsv`, `claim_contrasts.tsv` and the exploratory table `shifts.tsv`.
 
     Parameters
     ----------
     compare_dir
         Folder that `aida-tools compare` wrote.
-    claims_path
-        The file of claims.
     out
         Folder for the tables.
+    options
+        The file of claims.
 
     Raises
     ------
     AidaError
         For input that cannot be used; nothing is written then. A claim that the comparison cannot test is a row.
     """
-    claims = load_claims(claims_path)
-    results = load(compare_dir)
-    table, contrasts = examine(results, claims)
-    model = model_name(results)
-    inputs = [claims_path, *(compare_dir / name for name in ("estimates.tsv", "shares.tsv", "compare.json"))]
+    path = (options or Options()).claims
+    claims = load_claims(path)
+    asked = load_comparison(compare_dir, step="claims")
+    table, contrasts = examine(asked, claims)
+    model, results = asked.odds_model, asked.results
+    inputs = [path, *(compare_dir / name for name in ("estimates.tsv", "shares.tsv", "compare.json"))]
     config = {"negligible": claims.negligible, "model": model, "alpha": ALPHA}
     with staged(out, step="claims", inputs=inputs, config=config) as folder:
-        write_tsv(table, folder / "claims.tsv")
-        write_tsv(contrasts, folder / "claim_contrasts.tsv")
-        write_tsv(shifts(results.estimates, str(results.options["focus"]), model), folder / "shifts.tsv")
+        found = shifts(results.estimates, str(results.options["focus"]), model)
+        write_tables({"claims": table, "claim_contrasts": contrasts, "shifts": found}, folder)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from aida_tools.claims.model import Direction
-from aida_tools.compare.contrasts import REST
+from aida_tools.design.contrasts import Contrast
 from aida_tools.power.closed_form import minimal_detectable
 from aida_tools.robustness.bound import site_bound
 
@@ -38,7 +38,7 @@ class Evidence:
         Such as `per 10 years`; empty for two sides.
     """
 
-    contrast: str
+    contrast: Contrast
     status: str
     estimate: float = np.nan
     std_error: float = np.nan
@@ -61,23 +61,12 @@ class Evidence:
     def __str__(self) -> str:
         low, high = (odds_ratio(v) for v in self.interval)
         unit = f" {self.unit}" if self.unit else ""
-        return (
-            f"{in_words(self.contrast)}: odds ratio {odds_ratio(self.estimate)}{unit} (95 % interval {low} to {high})"
-        )
+        return f"{self.contrast.words()}: odds ratio {odds_ratio(self.estimate)}{unit} (95 % interval {low} to {high})"
 
 
 def odds_ratio(log: float) -> str:
     """Write a log odds ratio as an odds ratio of three digits."""
     return f"{np.exp(log):.3g}" if abs(log) < 4.6 else f"{np.exp(log):.1e}"
-
-
-def in_words(contrast: str) -> str:
-    """Turn `population: Korean - rest` into `Korean against all others`, and `age` into `age`."""
-    _, colon, sides = contrast.partition(": ")
-    if not colon:
-        return contrast
-    a, _, b = sides.partition(" - ")
-    return f"{a} against {'all others' if b == REST else b}"
 
 
 def claim_p_value(evidence: Evidence, direction: Direction, margin: float = 1.2) -> float:
@@ -110,7 +99,7 @@ def claim_p_value(evidence: Evidence, direction: Direction, margin: float = 1.2)
 
 def obstacle(evidence: Sequence[Evidence]) -> str:
     """Say which contrasts have no estimate, and why; empty if all have."""
-    missing = [f"{in_words(e.contrast)}: {e.note or 'no estimate'}" for e in evidence if not e.known]
+    missing = [f"{e.contrast.words()}: {e.note or 'no estimate'}" for e in evidence if not e.known]
     return "; ".join(missing)
 
 
@@ -131,7 +120,7 @@ def _absence(e: Evidence, direction: Direction, negligible: float) -> str:
     low, high = e.interval
     band = np.log(negligible)
     if (low > 0) if direction == "lower" else (high < 0):
-        return "The data point the other way, and the interval excludes no difference."
+        return "The data show the opposite: the whole interval lies on the other side of 1."
     if max(-low, high) <= band:
         return (
             f"The whole interval lies between {1 / negligible:.3g} and {negligible:.3g}: evidence that any difference "
@@ -141,9 +130,9 @@ def _absence(e: Evidence, direction: Direction, negligible: float) -> str:
     end, side, step = (low, "below", -1) if direction == "lower" else (high, "above", 1)
     found = odds_ratio(step * float(minimal_detectable(e.std_error, e.df)))
     return (
-        f"The interval excludes odds ratios {side} {odds_ratio(end)} and leaves smaller effects and none possible: a "
-        "lack of evidence, not evidence of no difference (a comparison like this one finds an odds ratio of "
-        f"{found} with 80 % power)."
+        f"The interval excludes odds ratios {side} {odds_ratio(end)}. A smaller effect, or no effect, remains "
+        "possible: a lack of evidence, not evidence of no difference (a comparison like this one has 80 % power to "
+        f"find an odds ratio of {found})."
     )
 
 
@@ -174,13 +163,13 @@ def sentence(
     """
     least = weakest(evidence, direction, margin)
     shown = [e for e in evidence if claim_p_value(e, direction, margin) <= ALPHA]
-    several = len(evidence) > 1
+    several, every = len(evidence) > 1, "both" if len(evidence) == 2 else f"all {len(evidence)}"
     if q <= ALPHA:
-        lead = f"All {len(evidence)} contrasts show it; the weakest is {least}." if several else f"{least}."
+        lead = f"{every} contrasts show it; the weakest is {least}." if several else f"{least}."
         text = f"{lead[0].upper()}{lead[1:]} Corrected p = {q:.2g}.{_bound(least, direction)}"
     else:
-        count = f"{len(shown) or 'None'} of {len(evidence)} contrasts show{'' if len(shown) > 1 else 's'} it"
-        lead = f"{count}; the weakest is {least}." if several else f"{least}."
+        count = f"The claim needs {every} contrasts, and {len(shown) or 'none'} of them show"
+        lead = f"{count}{'' if len(shown) > 1 else 's'} it; the weakest is {least}." if several else f"{least}."
         if len(shown) == len(evidence):
             why = f"The interval alone supports the claim, but not after correction for the other claims (p = {q:.2g})."
         elif direction == "similar":
@@ -194,13 +183,13 @@ def sentence(
 
 def _bound(e: Evidence, direction: Direction) -> str:
     """Say how far two sites would have to differ to explain a difference between populations of one site each."""
-    pair = e.contrast.startswith("population: ") and not e.contrast.endswith(REST)
+    pair = e.contrast.of_populations and e.contrast.kind == "pair"
     if e.status != "between-site" or direction == "similar" or not pair:
         return ""
     sd = site_bound(e.estimate, e.std_error, e.df, spread=2.0)
     return (
         f" Sites that differ with a standard deviation of {sd:.2f} on the log-odds scale would be enough for this "
-        "interval to include no difference."
+        "interval to include 1 (no difference)."
     )
 
 
@@ -211,9 +200,9 @@ def _sites(evidence: Sequence[Evidence]) -> str:
         return ""
     whole = len(across) == len(evidence)
     part = "It compares" if len(evidence) == 1 else "All of them compare" if whole else "Some compare"
-    column = across[0].contrast.partition(":")[0]
+    column = across[0].contrast.column
     sides = "populations" if column == "population" else f"{column} groups"
     return (
-        f" {part} sites as well as {sides}: a difference between sites can feign or hide one between {sides}, and "
-        "these data cannot tell the two apart."
+        f" {part} sites as well as {sides}: a difference between sites can look like one between {sides}, or hide it, "
+        "and these data cannot tell the two apart."
     )

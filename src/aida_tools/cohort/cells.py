@@ -14,10 +14,12 @@ from aida_tools.cohort.checks import check_one_per_donor, check_partitions, chec
 from aida_tools.cohort.columns import ObsReader, categorical, text_of
 from aida_tools.cohort.read import INDEX, read_obs
 from aida_tools.cohort.source import SOURCE, read_source
-from aida_tools.config import CohortConfig, Column, load_cohort, load_populations
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.files import staged
-from aida_tools.tables import CELL_COLUMNS, CELLS, SEXES, write_parquet
+from aida_tools.core.cohort_file import CohortConfig, Column, load_cohort
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.files import staged
+from aida_tools.core.names import SEXES
+from aida_tools.core.populations import load_populations
+from aida_tools.core.tables import CELLS
 
 _SEX = {"f": "female", "m": "male", "PATO:0000383": "female", "PATO:0000384": "male", "": "unknown", "na": "unknown"}
 _SEX |= {sex: sex for sex in SEXES}
@@ -26,7 +28,7 @@ _NOT_YEARS = re.compile(r"week|day|carnegie|trimester|fertilization", re.IGNOREC
 
 
 def make_cells(cohort_path: Path, fetched: Path, populations_path: Path, out: Path) -> None:
-    """Write `cells.parquet`: one row a cell, in file order, with the canonical columns and the covariates.
+    """Write `cells.parquet`: one row per cell, in file order, with the canonical columns and the covariates.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def make_cells(cohort_path: Path, fetched: Path, populations_path: Path, out: Pa
     config = cohort.model_dump(mode="json")
     inputs = [cohort_path, populations_path, fetched / SOURCE]
     with staged(out, step="cells", inputs=inputs, config=config, details=details | {"warnings": warnings}) as staging:
-        write_parquet(cells, staging / CELLS)
+        CELLS.write(cells, staging)
 
 
 def needed_columns(cohort: CohortConfig) -> dict[str, str]:
@@ -102,7 +104,8 @@ def canonical_cells(
     Returns
     -------
     cells
-        Table of `CELL_COLUMNS` and the covariates, one row a cell in the order of `obs`; texts are categorical.
+        Table of the columns of `CELLS` and the covariates, one row per cell in the order of `obs`; texts are
+        categorical.
     warnings
         Sentences about what looks wrong, but need not be.
 
@@ -112,17 +115,15 @@ def canonical_cells(
         Naming file, column, cell and value.
     """
     if obs.empty:
-        msg = f"{source}: there is no cell in this cohort (its obs table has no rows)."
-        raise AidaError(msg)
+        raise AidaError(f"{source}: there is no cell in this cohort (its obs table has no rows).")
     reader = ObsReader(obs, source, cohort_path)
     _, ids = reader.levels(INDEX)
     if len(ids) < len(obs):
         repeated = int(np.flatnonzero(obs[INDEX].duplicated())[0])
-        msg = (
-            f"{source}: cell id '{obs[INDEX].iloc[repeated]}' stands there twice, second in row {repeated + 1} "
+        raise AidaError(
+            f"{source}: cell id '{obs[INDEX].iloc[repeated]}' occurs twice, second in row {repeated + 1} "
             f"({len(obs) - len(ids)} repeats). Make the obs names unique, for example with the library as suffix."
         )
-        raise AidaError(msg)
 
     columns = cohort.columns
     is_control = _is_control(reader, cohort)
@@ -141,9 +142,10 @@ def canonical_cells(
     cells["author_label"] = _labels(reader, cohort.labels.column)
     cells["cell_type_id"], warnings = _cell_type_ids(reader, cohort.labels.ids)
     for name, column in cohort.covariates.items():
-        if name in CELL_COLUMNS:
-            msg = f"{cohort_path}: key 'covariates.{name}': a canonical column has this name. Choose another."
-            raise AidaError(msg)
+        if name in CELLS.names:
+            raise AidaError(
+                f"{cohort_path}: key 'covariates.{name}': a canonical column has this name. Choose another."
+            )
         cells[name] = obs[column].to_numpy() if obs[column].dtype == object else obs[column]
     for column in ("sex", "age", "population"):
         check_one_per_donor(cells, column, source)
@@ -156,8 +158,9 @@ def canonical_cells(
 
 def _present(value: str) -> str:
     if value == "":
-        msg = "(missing) must be known. Fill it in the file, or name it in the cohort file: levels: {'': NAME}"
-        raise ValueError(msg)
+        raise ValueError(
+            "(missing) must be known. Fill it in the file, or name it in the cohort file: levels: {'': NAME}"
+        )
     return value
 
 
@@ -165,8 +168,9 @@ def _sex(value: str) -> str:
     text = value.strip()
     known = _SEX.get(text) or _SEX.get(text.casefold())
     if known is None:
-        msg = "is no sex known here. Say what it means in the cohort file, as in levels: {'1': male, '2': female}"
-        raise ValueError(msg)
+        raise ValueError(
+            "is not a known sex. Say what it means in the cohort file, as in levels: {'1': male, '2': female}"
+        )
     return known
 
 
@@ -178,8 +182,7 @@ def _years(value: str) -> float:
         return float("nan")
     years = float(match.group()) / (12 if "month" in text else 1)
     if years > 120:
-        msg = "is no age in years. Correct it, or cut the age out with a pattern"
-        raise ValueError(msg)
+        raise ValueError("is not an age in years. Correct it, or cut the age out with a pattern")
     return years
 
 
@@ -224,7 +227,7 @@ def _population(
         name = ontology.term_label(value) if ontology.is_term_id(value) else None
         hint = did_you_mean(name or value, [str(v) for key in ("code", "label") for v in populations[key]])
         reason = (
-            f"{f'({name}) ' if name else ''}is no population of {table}. {hint} Add a row there, "
+            f"{f'({name}) ' if name else ''}is not a population of {table}. {hint} Add a row there, "
             f"or say what it means in the cohort file: levels: {{'{value}': CODE}}"
         )
         raise reader.wrong(spec, "population", np.flatnonzero(lacking & (codes == code)), value, reason)

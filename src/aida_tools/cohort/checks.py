@@ -9,8 +9,8 @@ import pandas as pd
 
 from aida_tools.cohort.columns import ObsReader, text_of
 from aida_tools.cohort.labels import resolve_labels
-from aida_tools.config import CohortConfig
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.core.cohort_file import CohortConfig
+from aida_tools.core.errors import AidaError, did_you_mean
 
 
 def _pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -36,11 +36,10 @@ def check_one_per_donor(cells: pd.DataFrame, column: str, source: Path | str) ->
         name = donor.categories[twice[0]]
         values = cells.loc[cells["donor_id"] == name, column].unique()
         listed = ", ".join("missing" if pd.isna(v) else text_of(v) for v in values[:5])
-        msg = (
+        raise AidaError(
             f"{source}: donor_id '{name}' has {len(values)} values of '{column}': {listed} ({len(twice)} such donors). "
             "Correct the data or the column mapping; people measured twice at different ages need two donor ids."
         )
-        raise AidaError(msg)
 
 
 def check_partitions(cells: pd.DataFrame, reader: ObsReader, cohort: CohortConfig) -> list[str]:
@@ -73,8 +72,9 @@ def check_sets(cells: pd.DataFrame, reader: ObsReader, cohort: CohortConfig, coh
     warnings = []
     for name, check in cohort.checks.sets.items():
         if name not in sets:
-            msg = f"{cohort_path}: key 'checks.sets.{name}': there is no such set. {did_you_mean(name, sets)}"
-            raise AidaError(msg)
+            raise AidaError(
+                f"{cohort_path}: key 'checks.sets.{name}': there is no such set. {did_you_mean(name, sets)}"
+            )
         codes, values = reader.levels(check.column)
         differs = np.flatnonzero(cell_type.isin(sets[name]).to_numpy() != np.isin(values, check.values)[codes])
         if len(differs):

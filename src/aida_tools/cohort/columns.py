@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.cohort.read import INDEX
-from aida_tools.config import Column
-from aida_tools.errors import AidaError
+from aida_tools.core.cohort_file import Column
+from aida_tools.core.errors import AidaError
 
 
 class ObsReader:

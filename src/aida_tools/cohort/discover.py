@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aida_tools.cohort.web import Client
-from aida_tools.config import CellxgeneSource
-from aida_tools.errors import AidaError
+from aida_tools.core.cohort_file import CellxgeneSource
+from aida_tools.core.errors import AidaError
 
 _ONLINE = "Check the connection to the internet and run the command again."
 
@@ -41,8 +41,9 @@ def resolve(source: CellxgeneSource, client: Client) -> Dataset:
     try:
         return _resolve(source, client)
     except (KeyError, TypeError, AttributeError) as error:
-        msg = f"{source.api}: an answer is not of the form the Discover API promises ({error!r}). Check 'source.api'."
-        raise AidaError(msg) from error
+        raise AidaError(
+            f"{source.api}: the answer is not as the Discover API documents it ({error!r}). Check 'source.api'."
+        ) from error
 
 
 def _resolve(source: CellxgeneSource, client: Client) -> Dataset:
@@ -54,20 +55,18 @@ def _resolve(source: CellxgeneSource, client: Client) -> Dataset:
         versions = _ask(f"{api}/datasets/{source.dataset_id}/versions", source, client)
         found = {v["dataset_version_id"]: v for v in versions}
         if source.version_id not in found:
-            msg = (
+            raise AidaError(
                 f"key 'source.version_id', value '{source.version_id}': dataset {source.dataset_id} has no such "
                 f"version. Published versions, newest first: {', '.join(found)}. Pin one of them, or remove the key."
             )
-            raise AidaError(msg)
         chosen = found[source.version_id]
         _check_there(chosen, source)
     assets = {a.get("filetype"): a for a in chosen.get("assets", [])}
     if "H5AD" not in assets:
-        msg = (
+        raise AidaError(
             f"dataset {source.dataset_id}, version {chosen['dataset_version_id']}: it offers no H5AD file, only "
             f"{', '.join(map(str, assets)) or 'nothing'}. Pin another version under 'source.version_id'."
         )
-        raise AidaError(msg)
     size = assets["H5AD"].get("filesize")
     return Dataset(
         dataset_id=source.dataset_id,
@@ -88,19 +87,19 @@ def _ask(url: str, source: CellxgeneSource, client: Client) -> Any:
             if response.status_code == 410:
                 raise _withdrawn(source)
             if response.status_code == 404:
-                msg = (
+                raise AidaError(
                     f"{url}: the Discover API knows no such dataset. Check 'source.collection_id' "
                     f"({source.collection_id}) and 'source.dataset_id' ({source.dataset_id}) of the cohort file."
                 )
-                raise AidaError(msg)
             body = b"".join(client.chunks(response))
             try:
                 if response.status_code != 200:
                     raise ValueError(f"{response.status_code} {response.reason}")
                 return json.loads(body)
             except ValueError as error:
-                msg = f"{url}: not an answer of the Discover API ({error}). Check the key 'source.api'."
-                raise AidaError(msg) from error
+                raise AidaError(
+                    f"{url}: not an answer of the Discover API ({error}). Check the key 'source.api'."
+                ) from error
 
     return client.patiently(attempt, url, _ONLINE)
 

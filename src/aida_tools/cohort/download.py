@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from aida_tools.cohort.remote import refused, wrong_size
 from aida_tools.cohort.web import Client, Transient
-from aida_tools.errors import AidaError
-from aida_tools.files import sha256 as digest_of
-from aida_tools.files import write_json
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import sha256 as digest_of
+from aida_tools.core.files import write_json
 
 
 def download(client: Client, url: str, part: Path, *, size: int | None = None, sha256: str | None = None) -> str:
@@ -45,7 +45,7 @@ def download(client: Client, url: str, part: Path, *, size: int | None = None, s
         If the file cannot be had, is of another size or content, or does not fit on the disk.
     """
     transfer = _Transfer(client, url, part, size)
-    fix = f"What came so far is kept in {part}: run the same command again to go on."
+    fix = f"The part that has arrived is kept in {part}: run the same command again to continue."
     while not client.patiently(transfer.go_on, url, fix):
         pass
     if size is not None and part.stat().st_size != size:
@@ -53,11 +53,10 @@ def download(client: Client, url: str, part: Path, *, size: int | None = None, s
     found = digest_of(part)
     if sha256 is not None and found != sha256.casefold():
         part.unlink()
-        msg = (
+        raise AidaError(
             f"{url}: the SHA-256 of the download is {found}, but {sha256} was expected ('source.sha256'). The download "
-            "was removed. Run the command again; if it happens twice, the file is not the one the cohort file means."
+            "was removed. Run the command again; if this happens twice, the cohort file means another file."
         )
-        raise AidaError(msg)
     transfer.note.unlink(missing_ok=True)
     return found
 
@@ -103,8 +102,7 @@ class _Transfer:
                         got += len(chunk)
                         bar.update(len(chunk))
             if total is not None and have + got < total:
-                msg = f"the connection ended after {have + got} of {total} bytes"
-                raise Transient(msg)
+                raise Transient(f"the connection ended after {have + got} of {total} bytes")
         except Transient:
             if not got:
                 raise
@@ -126,8 +124,9 @@ class _Transfer:
             raise wrong_size(self.url, total, self.size)
         free = shutil.disk_usage(self.part.parent).free
         if total is not None and total - have > free:
-            msg = f"{self.part.parent}: {total - have} bytes are to come and {free} are free. Make room, or use --out."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{self.part.parent}: {total - have} bytes are needed and {free} are free. Make room, or use --out."
+            )
         # A weak tag (W/"...") may not be used to continue a file.
         strong = headers.get("ETag", "W/").startswith('"')
         tag = headers.get("ETag" if strong else "Last-Modified")

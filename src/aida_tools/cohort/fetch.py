@@ -11,9 +11,9 @@ from aida_tools.cohort.read import open_h5, read_obs
 from aida_tools.cohort.remote import BLOCK
 from aida_tools.cohort.source import DATA, SOURCE
 from aida_tools.cohort.web import Patience
-from aida_tools.config import CohortConfig, FileSource, SampleSource, load_cohort
-from aida_tools.errors import AidaError
-from aida_tools.files import describe_file, staged, write_json
+from aida_tools.core.cohort_file import CohortConfig, FileSource, SampleSource, load_cohort
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import describe_file, staged, write_json
 
 
 def fetch(cohort_path: Path, out: Path, *, patience: Patience | None = None, block: int = BLOCK) -> None:
@@ -64,23 +64,20 @@ def _check_local(cohort: CohortConfig, source: FileSource, cohort_path: Path, ou
     path = (cohort_path.parent / source.path).resolve()
     obs = (cohort_path.parent / source.obs).resolve() if source.obs else None
     if not path.exists():
-        msg = f"{cohort_path}: key 'source.path', value '{source.path}': there is no file {path}."
-        raise AidaError(msg)
+        raise AidaError(f"{cohort_path}: key 'source.path', value '{source.path}': there is no file {path}.")
     read_obs(path, source.kind, {}, obs)
     if source.kind == "h5ad":
         with open_h5(path) as handle:
             if "X" not in handle and "raw" not in handle and "layers" not in handle:
-                msg = f"{path}: an .h5ad file without a count matrix: it holds only {', '.join(handle)}."
-                raise AidaError(msg)
+                raise AidaError(f"{path}: an .h5ad file without a count matrix: it holds only {', '.join(handle)}.")
     record: dict[str, Any] = {"kind": source.kind, "format": source.kind, "path": str(path), "title": cohort.title}
     record |= {"obs": str(obs)} if obs else {}
     record |= _size_and_digest(path)
     if source.sha256 and record.get("sha256") != source.sha256.casefold():
-        msg = (
-            f"{path}: its SHA-256 is {record.get('sha256', 'none, as a folder')}, but key 'source.sha256' "
-            f"of {cohort_path} says {source.sha256}. The file is another one or damaged: correct the one or the other."
+        raise AidaError(
+            f"{path}: its SHA-256 is {record.get('sha256', 'none, as a folder')}, but key 'source.sha256' of "
+            f"{cohort_path} says {source.sha256}. The file is another one or damaged: get it again, or correct the key."
         )
-        raise AidaError(msg)
     config = cohort.model_dump(mode="json")
     with staged(out, step="fetch", inputs=[cohort_path], config=config, details=record) as staging:
         write_json(staging / SOURCE, record)

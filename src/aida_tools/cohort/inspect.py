@@ -16,8 +16,9 @@ import yaml
 
 from aida_tools.cohort import ontology
 from aida_tools.cohort.read import INDEX, open_h5, read_obs
-from aida_tools.config import CohortConfig, parse
-from aida_tools.errors import AidaError
+from aida_tools.core.cohort_file import CohortConfig
+from aida_tools.core.config import parse
+from aida_tools.core.errors import AidaError
 
 #: Canonical column -> usual names of it, likeliest first; compared without regard to case.
 _USUAL_NAMES = {
@@ -38,10 +39,10 @@ _TREG_NAMES = {"treg", "tregs", "t reg", "t_reg", "cd4 treg", "cd4_treg", "regul
 #: CD8+ regulatory T cells and Tr1 cells are below "regulatory T cell" in the ontology, but are not meant by Treg.
 _NOT_TREG = ("CL:0000795", "CL:0000901")
 _SAMPLE = 100_000
-#: What to do for 10x input, which knows nothing of its cells.
+#: What to do for 10x input, which holds no annotations of cells.
 _ANNOTATE = (
-    "Who the cells are of: write a TSV or CSV with a row a cell, its barcode in the first column; name it under "
-    "'source.obs' of the cohort file and its columns under 'columns'."
+    "To say which donor each cell is from, write a TSV or CSV with one row per cell and its barcode in the first "
+    "column; name it under 'source.obs' of the cohort file and its columns under 'columns'."
 )
 
 
@@ -185,8 +186,7 @@ def _describe_columns(obs: pd.DataFrame) -> list[str]:
 
 def _write_draft(target: Path, path: Path, kind: str, counts: str, found: dict[str, str], obs: pd.DataFrame) -> None:
     if target.exists():
-        msg = f"--write-cohort {target}: there is such a file already. Name another, or remove it first."
-        raise AidaError(msg)
+        raise AidaError(f"--write-cohort {target}: there is such a file already. Name another, or remove it first.")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name.split(".")[0]).lstrip("0123456789_.-") or "cohort"
     columns: dict[str, Any] = {key: found[key] for key in _USUAL_NAMES if key in found and "." not in key}
     if "library" in columns and "batch" not in columns:
@@ -220,8 +220,7 @@ def _write_draft(target: Path, path: Path, kind: str, counts: str, found: dict[s
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
-        msg = f"--write-cohort {target}: cannot write there ({error.strerror})."
-        raise AidaError(msg) from error
+        raise AidaError(f"--write-cohort {target}: cannot write there ({error.strerror}).") from error
 
 
 def _draft_labels(found: dict[str, str], obs: pd.DataFrame) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aida_tools.cohort.ontology import check_cell_type, descendants, is_cell_type_id
-from aida_tools.config import Labels
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.core.cohort_file import Labels
+from aida_tools.core.errors import AidaError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class _Vocabulary:
         """Find the pairs that a label or an id stands for: exactly, never by a part of its name."""
         if not is_cell_type_id(word):
             if word not in self.known:
-                msg = f"{self.source}: key '{key}', value '{word}': no cell has this label. " + did_you_mean(
-                    word, self.known
+                raise AidaError(
+                    f"{self.source}: key '{key}', value '{word}': no cell has this label. "
+                    + did_you_mean(word, self.known)
                 )
-                raise AidaError(msg)
             return np.asarray(self.labels == word)
         name = check_cell_type(word, f"{self.source}: key '{key}'")
         mask = self._with_id(word)
@@ -47,8 +47,7 @@ class _Vocabulary:
             present = {i for i in self.ids if i is not None}
             hint = did_you_mean(word, present) if present else "Name the obs column that holds the ids: labels.ids."
             deeper = " or one below it" if self.below else ""
-            msg = f"{self.source}: key '{key}', value '{word}' ({name}): no cell has this id{deeper}. {hint}"
-            raise AidaError(msg)
+            raise AidaError(f"{self.source}: key '{key}', value '{word}' ({name}): no cell has this id{deeper}. {hint}")
         return mask
 
     def match_all(self, words: Iterable[str], key: str) -> NDArray[np.bool_]:
@@ -134,14 +133,14 @@ def _merge(merge: dict[str, list[str]], words: _Vocabulary, counted: NDArray[np.
         key = f"labels.merge.{name}"
         mask = words.match_all(members, key)
         for i in np.flatnonzero(mask & (merged != None)):  # noqa: E711  # elementwise
-            msg = f"{words.source}: key '{key}': '{counted[i]}' is also in labels.merge.{merged[i]}. List it in one."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{words.source}: key '{key}': '{counted[i]}' is also in labels.merge.{merged[i]}. List it in one."
+            )
         for i in np.flatnonzero((counted == name) & ~mask):
-            msg = (
+            raise AidaError(
                 f"{words.source}: key '{key}': the data have a label '{name}' (id {words.ids[i]}) that is not among "
                 "its members and would be counted with them. Add it to the list, or give the merged type another name."
             )
-            raise AidaError(msg)
         merged[mask] = name
     return np.where(merged == None, counted, merged)  # noqa: E711
 
@@ -160,9 +159,8 @@ def _members(
             found.add(cell_type)
         elif mask[same].any():
             i = np.flatnonzero(same & ~mask)[0]
-            msg = (
+            raise AidaError(
                 f"{words.source}: key '{key}': counted type '{cell_type}' is only partly in this set (cells with label "
                 f"'{words.labels[i]}' and id {words.ids[i]} are not). List all of it, or count its parts separately."
             )
-            raise AidaError(msg)
     return sorted(found)

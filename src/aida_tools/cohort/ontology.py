@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import re
 
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 
 _CELL_ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 _ANY_ID = re.compile(r"[A-Za-z]+:\d+")
@@ -70,16 +70,14 @@ def check_cell_type(term: str, where: str) -> str:
     name = term_label(term) if is_cell_type_id(term) else None
     if name is None:
         version = importlib.metadata.version("cellxgene-ontology-guide")
-        msg = (
+        raise AidaError(
             f"{where}: value '{term}' is not a Cell Ontology id known to cellxgene-ontology-guide {version}. "
             "Ids look like CL:0000815 (regulatory T cell): correct it, or update that package if the id is new."
         )
-        raise AidaError(msg)
     if is_deprecated(term):
         new = replacement(term)
         hint = f"Use '{new}' ({term_label(new)}) instead." if new else "It has no replacement: choose another term."
-        msg = f"{where}: value '{term}' ({name}) is deprecated in the Cell Ontology. {hint}"
-        raise AidaError(msg)
+        raise AidaError(f"{where}: value '{term}' ({name}) is deprecated in the Cell Ontology. {hint}")
     return name
 
 

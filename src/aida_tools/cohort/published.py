@@ -18,9 +18,9 @@ from aida_tools.cohort.read import explain_h5_error, obs_of_h5ad, read_obs
 from aida_tools.cohort.remote import NoRangesError, RemoteFile
 from aida_tools.cohort.source import DATA, OBS, SOURCE
 from aida_tools.cohort.web import Client, Patience
-from aida_tools.config import CellxgeneSource, CohortConfig
-from aida_tools.errors import AidaError
-from aida_tools.files import sha256, staged, write_json
+from aida_tools.core.cohort_file import CellxgeneSource, CohortConfig
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import sha256, staged, write_json
 
 
 def get_published(
@@ -35,8 +35,7 @@ def get_published(
         try:
             dataset = resolve(source, client)
         except AidaError as error:
-            msg = f"{cohort_path}: {error}"
-            raise AidaError(msg) from error
+            raise AidaError(f"{cohort_path}: {error}") from error
         if dataset.newest_id != dataset.version_id:
             notes.append(f"version {dataset.version_id} is pinned; a newer one exists: {dataset.newest_id}.")
         record: dict[str, Any] = {
@@ -104,8 +103,9 @@ def _part(out: Path, name: str) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"--out {out}: cannot write there ({error.strerror}). Name a folder you may write to."
-        raise AidaError(msg) from error
+        raise AidaError(
+            f"--out {out}: cannot write there ({error.strerror}). Name a folder you may write to."
+        ) from error
     return out / f"{name}.part"
 
 
@@ -125,8 +125,7 @@ def _read_remote_obs(dataset: Dataset, client: Client, block: int) -> tuple[pd.D
 
 def _check_n_cells(found: int, dataset: Dataset) -> None:
     if dataset.n_cells is not None and found != dataset.n_cells:
-        msg = (
+        raise AidaError(
             f"{dataset.url}: the file has {found} cells, but the Discover API announces {dataset.n_cells}. "
             "It is just being replaced, or damaged: run the command again later."
         )
-        raise AidaError(msg)

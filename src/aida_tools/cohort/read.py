@@ -12,7 +12,7 @@ from typing import Any, cast
 import h5py
 import pandas as pd
 
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.core.errors import AidaError, did_you_mean
 
 #: Name under which the cell ids (obs names, barcodes) stand in every table of this room.
 INDEX = "_index"
@@ -29,8 +29,7 @@ def open_h5(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except FileNotFoundError as error:
-        msg = f"{path}: there is no such file."
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: there is no such file.") from error
     except OSError as error:
         raise AidaError(explain_h5_error(path, error)) from error
 
@@ -102,8 +101,9 @@ def obs_of_h5ad(
     from anndata.io import read_elem
 
     if "obs" not in handle:
-        msg = f"{source}: the file has no cell table (/obs), so it is not an .h5ad file. Found: {', '.join(handle)}."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{source}: the file has no cell table (/obs), so it is not an .h5ad file. Found: {', '.join(handle)}."
+        )
     group = handle["obs"]
     if isinstance(group, h5py.Dataset) or group.attrs.get("encoding-version") != "0.2.0":
         table = _old_obs(handle)
@@ -149,11 +149,10 @@ def _select(names: Iterable[str], columns: Mapping[str, str] | None, source: Pat
         return [n for n in names if n != INDEX]
     for name, key in columns.items():
         if name not in names and name != INDEX:
-            msg = (
+            raise AidaError(
                 f"{source}: there is no obs column '{name}', which the cohort file names under '{key}'. "
                 f"{did_you_mean(name, names)} Correct the name there (`aida-tools inspect` lists the columns)."
             )
-            raise AidaError(msg)
     return [n for n in columns if n != INDEX]
 
 
@@ -171,11 +170,9 @@ def _read_parquet(path: Path, columns: Mapping[str, str] | None) -> pd.DataFrame
         wanted = _select(names, columns, path)
         return pd.read_parquet(path, columns=[INDEX, *wanted])
     except FileNotFoundError as error:
-        msg = f"{path}: there is no such file."
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: there is no such file.") from error
     except (OSError, ValueError) as error:
-        msg = f"{path}: not a readable Parquet file ({error}). Run `aida-tools fetch` again."
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: not a readable Parquet file ({error}). Run `aida-tools fetch` again.") from error
 
 
 def _barcodes_h5(path: Path) -> Sequence[str]:
@@ -184,8 +181,7 @@ def _barcodes_h5(path: Path) -> Sequence[str]:
         groups = [g for g in handle if isinstance(handle[g], h5py.Group) and "barcodes" in handle[g]]
         if len(groups) != 1:
             found = f"matrices of several genomes ({', '.join(groups)})" if groups else "no barcodes"
-            msg = f"{path}: not a 10x .h5 matrix of one genome: it holds {found}."
-            raise AidaError(msg)
+            raise AidaError(f"{path}: not a 10x .h5 matrix of one genome: it holds {found}.")
         return list(handle[groups[0]]["barcodes"].asstr()[:])
 
 
@@ -198,12 +194,12 @@ def _barcodes_mtx(path: Path) -> Sequence[str]:
             try:
                 text = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode("utf-8")
             except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-                msg = f"{file}: cannot be read ({error}). It is cut short or not what its name says: get it again."
-                raise AidaError(msg) from error
+                raise AidaError(
+                    f"{file}: cannot be read ({error}). It is cut short or not what its name says: get it again."
+                ) from error
             return [line.split("\t")[0] for line in text.splitlines() if line]
     what = "a folder without barcodes.tsv.gz" if path.is_dir() else "not a folder"
-    msg = f"{path}: {what}. A 10x folder holds matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz."
-    raise AidaError(msg)
+    raise AidaError(f"{path}: {what}. A 10x folder holds matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz.")
 
 
 def _annotate_barcodes(
@@ -217,23 +213,21 @@ def _annotate_barcodes(
     try:
         notes = pd.read_csv(obs, sep="," if obs.suffix == ".csv" else "\t", dtype={0: str})
     except FileNotFoundError as error:
-        msg = f"{obs}: there is no such file (key 'source.obs' of the cohort file)."
-        raise AidaError(msg) from error
+        raise AidaError(f"{obs}: there is no such file (key 'source.obs' of the cohort file).") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        msg = f"{obs}: not a readable table ({error})."
-        raise AidaError(msg) from error
+        raise AidaError(f"{obs}: not a readable table ({error}).") from error
     key = notes.columns[0]
     repeated = notes[key][notes[key].duplicated()]
     if len(repeated):
-        msg = f"{obs}: column '{key}', row {repeated.index[0] + 1}: barcode '{repeated.iloc[0]}' stands there twice."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{obs}: column '{key}', row {repeated.index[0] + 1}: barcode '{repeated.iloc[0]}' occurs twice."
+        )
     place = pd.Index(notes[key]).get_indexer(table[INDEX])
     missing = (place < 0).nonzero()[0]
     if len(missing):
-        msg = (
+        raise AidaError(
             f"{obs}: column '{key}' lacks barcode '{barcodes[missing[0]]}' of {path} ({len(missing)} of "
             f"{len(barcodes)} cells). Annotate every cell, or filter the matrix to the annotated ones."
         )
-        raise AidaError(msg)
     wanted = _select(notes.columns[1:], columns, obs)
     return pd.concat([table, notes[wanted].iloc[place].reset_index(drop=True)], axis=1)

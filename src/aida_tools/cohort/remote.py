@@ -8,7 +8,7 @@ import re
 from fsspec.caching import BlockCache
 
 from aida_tools.cohort.web import Client, Transient
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 
 BLOCK = 2**20
 MAX_BLOCKS = 128
@@ -76,16 +76,14 @@ class RemoteFile(io.RawIOBase):
                 self.size = int(match[3])
                 body = b"".join(self.client.chunks(response))
                 if len(body) != min(end, self.size) - start:
-                    msg = f"{len(body)} bytes came instead of {min(end, self.size) - start}"
-                    raise Transient(msg)
+                    raise Transient(f"{len(body)} bytes came instead of {min(end, self.size) - start}")
                 return body
 
         return self.client.patiently(attempt, self.url, "Run the command again later.")
 
     def _check_unchanged(self, etag: str | None) -> None:
         if self.etag is not None and etag != self.etag:
-            msg = f"{self.url}: the file changed while it was read. Run the command again."
-            raise AidaError(msg)
+            raise AidaError(f"{self.url}: the file changed while it was read. Run the command again.")
         self.etag = etag
 
     def readable(self) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aida_tools.errors import AidaError
-from aida_tools.files import read_json
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import read_json
 
 SOURCE = "source.json"
 DATA = "data.h5ad"
@@ -46,15 +46,13 @@ def read_source(folder: Path) -> Fetched:
     obs = folder / details["obs"] if details.get("obs") else None
     for needed in (path, obs):
         if needed is not None and not needed.exists():
-            msg = f"{needed}: the data that {file} names are gone. Run `aida-tools fetch` again."
-            raise AidaError(msg)
+            raise AidaError(f"{needed}: the data that {file} names are gone. Run `aida-tools fetch` again.")
     size = details.get("data_bytes")
     if size is not None and path.is_file() and path.stat().st_size != size:
-        msg = (
+        raise AidaError(
             f"{path}: {path.stat().st_size} bytes, but it had {size} when it was fetched. "
             "The file has changed: run `aida-tools fetch` again."
         )
-        raise AidaError(msg)
     return Fetched(path, details["format"], obs, details)
 
 
@@ -68,9 +66,8 @@ def counts_file(folder: Path) -> Fetched:
     """
     fetched = read_source(folder)
     if fetched.format == "parquet":
-        msg = (
+        raise AidaError(
             f"{folder / SOURCE}: only the cell table was fetched (route 'obs'), and this step needs counts. "
             "Set source.route to 'full' in the cohort file and run `aida-tools fetch` again (it downloads the file)."
         )
-        raise AidaError(msg)
     return fetched

@@ -13,7 +13,7 @@ import tenacity
 import urllib3
 
 from aida_tools import __version__
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 
 _TRY_AGAIN = (429, 500, 502, 503, 504)
 
@@ -86,14 +86,11 @@ class Client:
                     raise Transient(reason, float(after) if after.isdigit() else 0.0)
                 yield response
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
-            msg = f"no byte came for {self.patience.read:g} s"
-            raise Transient(msg) from error
+            raise Transient(f"no data arrived for {self.patience.read:g} s") from error
         except (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError) as error:
-            msg = f"the connection broke ({error})"
-            raise Transient(msg) from error
+            raise Transient(f"the connection broke ({error})") from error
         except requests.exceptions.RequestException as error:
-            msg = f"{url}: cannot be asked for ({error}). Check the address."
-            raise AidaError(msg) from error
+            raise AidaError(f"{url}: cannot be requested ({error}). Check the address.") from error
 
     def chunks(self, response: requests.Response, size: int = 2**18) -> Iterator[bytes]:
         """Read the body of an answer as it comes, at most `size` bytes at a time.
@@ -127,5 +124,4 @@ class Client:
         try:
             return retrying(attempt)
         except Transient as fault:
-            msg = f"{url}: gave up after {self.patience.attempts} attempts: {fault}. {fix}"
-            raise AidaError(msg) from fault
+            raise AidaError(f"{url}: gave up after {self.patience.attempts} attempts: {fault}. {fix}") from fault

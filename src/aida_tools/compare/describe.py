@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from aida_tools.compare.prepare import DESCRIBING, Denominator
-from aida_tools.compare.sites import describe_level, names
+from aida_tools.design.denominator import Denominator
+from aida_tools.design.sites import describe_level, names, stands_apart
+
+#: Columns of a sample that describe it in the tables.
+DESCRIBING = ("sample_id", "donor_id", "population", "site", "batch", "sex", "age", "is_control")
 
 
 def shares_table(denominators: list[Denominator], samples: pd.DataFrame, used: set[str]) -> pd.DataFrame:
@@ -60,6 +63,6 @@ def design_table(samples: pd.DataFrame) -> pd.DataFrame:
     table = table.reset_index().astype({"n_cells": int})
     words, site, batch = {}, names(samples, "site"), names(samples, "batch")
     for population in table["population"].unique():
-        text = describe_level(population, (samples["population"] == population).to_numpy(), site, batch)
-        words[population] = text if " = " in text or "no site" in text else None
+        on = (samples["population"] == population).to_numpy()
+        words[population] = describe_level(population, on, site, batch) if stands_apart(on, site) else None
     return table.assign(aliased_with=table["population"].map(words))

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from aida_tools.compare.prepare import Denominator, make_denominator, parse_denominators
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.tables import check_counts, check_counts_match_samples, check_samples
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.tables import check_counts, check_counts_match_samples, check_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +72,9 @@ def check_shares(table: pd.DataFrame, source: str) -> pd.DataFrame:
     wrong = np.flatnonzero((values.isna() & table[column].notna()) | (values < 0) | (values > top))
     if len(wrong):
         value = table[column].iloc[wrong[0]]
-        msg = f"{source}: column '{column}', row {wrong[0] + 1}: value '{value}' must be a number from 0 to {top:g}."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{source}: column '{column}', row {wrong[0] + 1}: value '{value}' must be a number from 0 to {top:g}."
+        )
     out = table[["sample_id", "cell_type"]].assign(share=values / top)
     for name, default in (("annotator", "given"), ("denominator", "all")):
         out[name] = table[name].fillna(default) if name in table.columns else default
@@ -140,11 +140,10 @@ def _check_donors(samples: pd.DataFrame, source: str) -> None:
     if (sexes > 1).any():
         donor = sexes.index[sexes > 1][0]
         rows = known.index[known["donor_id"] == donor]
-        msg = (
+        raise AidaError(
             f"{source}: column 'sex', rows {rows[0] + 1} and {rows[-1] + 1}: donor_id '{donor}' is both female "
             f"and male ({(sexes > 1).sum()} such donors). Correct the sex, or give different people different ids."
         )
-        raise AidaError(msg)
 
 
 def _nest_batches(samples: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -159,65 +158,3 @@ def _nest_batches(samples: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         f"batch '{shared[0]}' occurs at {sites[shared[0]]} sites ({len(shared)} such batches): SITE:BATCH is the batch."
     )
     return samples.assign(batch=batch), [text]
-
-
-def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame | None) -> list[Denominator]:
-    """Return every denominator under every annotator, over all samples; the primary one first.
-
-    Parameters
-    ----------
-    inputs
-        The checked tables.
-    given
-        As on the command line; see `parse_denominators`. A table of shares has its own and takes none.
-    sets
-        `denominator, annotator, cell_type`, or None.
-
-    Raises
-    ------
-    AidaError
-        For an unknown denominator or type.
-    """
-    if not inputs.has_counts:
-        if given:
-            raise AidaError("--denominator: the table has shares, whose denominators are fixed (column 'denominator').")
-        return [
-            Denominator(
-                annotator,
-                name,
-                [str(t) for t in table.columns],
-                table.to_numpy(float),
-                np.ones(len(table)),
-                has_counts=False,
-            )
-            for (annotator, name), table in inputs.wide.items()
-        ]
-    wanted = parse_denominators(given, sets)
-    complete = {
-        name: [a for (a, _), table in inputs.wide.items() if set(types or []) <= set(table.columns)]
-        for name, types in wanted.items()
-    }
-    out = []
-    for (annotator, _), table in inputs.wide.items():
-        for name, types in wanted.items():
-            members = types
-            # Annotators have vocabularies of their own: a set written in one's words is not another's.
-            if complete[name] and annotator not in complete[name]:
-                absent = next(t for t in types or [] if t not in table.columns)
-                inputs.warnings.append(
-                    f"denominator '{name}' is left out for annotator '{annotator}', which has no cell_type '{absent}'"
-                )
-                continue
-            if members is None and name != "all" and sets is not None:
-                members = list(sets.loc[(sets["denominator"] == name) & (sets["annotator"] == annotator), "cell_type"])
-                if not members:
-                    continue
-                # A coarse vocabulary (`CD4 T cells` and no more) is no reason to refuse what finer ones can tell.
-                if len(members) == 1 and sets[sets["denominator"] == name].groupby("annotator").size().max() > 1:
-                    inputs.warnings.append(
-                        f"denominator '{name}' is left out for annotator '{annotator}', to whom it is one cell_type, "
-                        f"'{members[0]}': every share would be 1"
-                    )
-                    continue
-            out.append(make_denominator(name, members, annotator, table, inputs.samples["n_cells"]))
-    return out

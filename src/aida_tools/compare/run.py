@@ -4,58 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from aida_tools.compare.adjust import adjust
-from aida_tools.compare.contrasts import Contrast, all_pairs, one_vs_rest, parse_contrast
+from aida_tools.compare.denominators import make_denominators
 from aida_tools.compare.describe import controls_table, design_table, shares_table
-from aida_tools.compare.design import readable
-from aida_tools.compare.estimate import Setting, make_settings
-from aida_tools.compare.fitting import fit_all
-from aida_tools.compare.formula import ParsedFormula, name_levels, parse_formula
-from aida_tools.compare.inputs import Inputs, make_denominators, prepare_inputs
-from aida_tools.compare.models import MODELS
-from aida_tools.compare.omnibus import TEST_COLUMNS
-from aida_tools.compare.prepare import Denominator, Selection, select_samples
-from aida_tools.compare.standardise import COLUMNS as STANDARDISED_COLUMNS
-from aida_tools.config import CohortConfig, load_cohort
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.files import staged, write_json
-from aida_tools.tables import (
-    ESTIMATE_COLUMNS,
-    read_denominators,
-    read_tsv,
-    write_tsv,
-)
+from aida_tools.compare.inputs import Inputs, prepare_inputs
+from aida_tools.compare.step import Options
+from aida_tools.compare.tables import ESTIMATES, STANDARDISED, TESTS
+from aida_tools.core.cohort_file import CohortConfig, load_cohort
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.files import staged, write_json
+from aida_tools.core.names import FOCUS
+from aida_tools.core.options import recorded
+from aida_tools.core.schema import read_tsv, write_tables
+from aida_tools.core.tables import read_denominators
+from aida_tools.design.contrasts import Contrast, all_pairs, one_vs_rest, parse_contrast
+from aida_tools.design.denominator import Denominator
+from aida_tools.design.formula import ParsedFormula, name_levels, parse_formula
+from aida_tools.design.matrix import readable
+from aida_tools.design.select import Selection, select_samples
+from aida_tools.models.adjust import adjust
+from aida_tools.models.fitting import fit_all
+from aida_tools.models.registry import MODELS
+from aida_tools.models.settings import Setting, make_settings
 
-FOCUS = "Treg"
 #: Columns whose levels are never compared on their own account.
 _STRUCTURE = ("population", "donor_id", "site", "batch", "sample_id")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to compare and how; see `aida-tools compare --help`."""
-
-    models: tuple[str, ...] = ()
-    formula: str = "~ population + age + sex"
-    contrasts: tuple[str, ...] = ()
-    one_vs_rest: bool = False
-    denominators: tuple[str, ...] = ()
-    focus: str | None = None
-    batch: str = "batch"
-    site: str = "site"
-    min_cells: int = 0
-    robust: bool = True
-    seed: int = 1
-    exclude_populations: tuple[str, ...] = ()
-    primary_denominator: str | None = None
-    primary_annotator: str | None = None
 
 
 def _models(options: Options, *, has_counts: bool) -> list[str]:
@@ -92,8 +71,9 @@ def _contrasts(formula: ParsedFormula, selection: Selection, samples: pd.DataFra
     populations = sorted(kept["population"].unique())
     if not options.contrasts:
         if "population" not in formula.variables:
-            msg = f"--formula '{formula.text}' has no 'population' to compare; add it, or name each --contrast."
-            raise AidaError(msg)
+            raise AidaError(
+                f"--formula '{formula.text}' has no 'population' to compare; add it, or name each --contrast."
+            )
         out = all_pairs("population", populations)
         for column in selection.formula.variables:
             if column in _STRUCTURE:
@@ -142,10 +122,9 @@ def _settings(
 
 def _estimates_table(rows: list[dict[str, Any]], cohort: str, focus: str | None) -> pd.DataFrame:
     """Return the rows as the contract's table, with the q-values of their families."""
-    table = pd.DataFrame(rows, columns=[*ESTIMATE_COLUMNS, "_column", "_kind"]).assign(cohort=cohort)
+    table = pd.DataFrame(rows, columns=[*ESTIMATES.names, "_column", "_kind"]).assign(cohort=cohort)
     table["q_value"] = adjust(table, focus)
-    whole = [c for c in ESTIMATE_COLUMNS if c.startswith("n_")]
-    return table[list(ESTIMATE_COLUMNS)].astype(dict.fromkeys(whole, "Int64"))
+    return ESTIMATES.frame(table)
 
 
 def _warnings(inputs: Inputs, selection: Selection, settings: list[Setting]) -> list[str]:
@@ -163,10 +142,12 @@ def _warnings(inputs: Inputs, selection: Selection, settings: list[Setting]) -> 
 
 
 def _cohort(config: CohortConfig | None, title: str) -> dict[str, Any]:
-    """Return what the cohort file says of itself."""
+    """Return what the cohort file says of itself, and what later steps may ask of its samples."""
     if config is None:
-        return {"name": "cohort", "title": title, "synthetic": False, "citation": "", "licence": ""}
-    return {key: getattr(config, key) for key in ("name", "title", "synthetic", "citation", "licence")}
+        described = {"name": "cohort", "title": title, "synthetic": False, "citation": "", "licence": ""}
+        return described | {"covariates": [], "strata": [], "unresolved": []}
+    described = {key: getattr(config, key) for key in ("name", "title", "synthetic", "citation", "licence", "strata")}
+    return described | {"covariates": list(config.covariates), "unresolved": config.labels.unresolved}
 
 
 def _totals(samples: pd.DataFrame) -> dict[str, int]:
@@ -213,9 +194,9 @@ def compare_tables(
     options
         What to compare and how.
     denominators
-        Table as in `denominators.tsv`: sets of types; `all` is always there.
+        Table as in `denominators.tsv`: sets of types. `all` is added unless the options name the wanted ones.
     cohort
-        For its name and title.
+        For its name and title, its covariates, strata and unresolved labels.
     sources
         Where counts and samples come from, for messages.
 
@@ -232,9 +213,6 @@ def compare_tables(
         For input that cannot be used.
     """
     options = options or Options()
-    for name in options.models:
-        if name not in MODELS:
-            raise AidaError(f"--model {name}: there is no such model. {did_you_mean(name, MODELS)}")
     described = _cohort(cohort, title=Path(sources[0]).stem)
     inputs = prepare_inputs(counts, samples, sources, site=options.site, batch=options.batch)
     formula = parse_formula(options.formula, inputs.samples.columns)
@@ -282,8 +260,8 @@ def compare_tables(
         "design": design_table(selection.samples),
         "controls": controls_table(shares),
         "excluded": excluded,
-        "tests": pd.DataFrame(results.tests, columns=list(TEST_COLUMNS)),
-        "standardised": pd.DataFrame(results.standardised, columns=list(STANDARDISED_COLUMNS)),
+        "tests": TESTS.frame(results.tests),
+        "standardised": STANDARDISED.frame(results.standardised),
     }
     return tables, record
 
@@ -308,9 +286,9 @@ def compare(
     options
         What to compare and how.
     denominators_path
-        `denominators.tsv`: sets of types; `all` is always there.
+        `denominators.tsv`: sets of types. `all` is added unless the options name the wanted ones.
     cohort_path
-        A cohort file, for its name and title.
+        A cohort file, for its name and title, its covariates, strata and unresolved labels.
 
     Returns
     -------
@@ -331,9 +309,8 @@ def compare(
         sources=(str(counts_path), str(samples_path)),
     )
     paths = [p for p in (counts_path, samples_path, denominators_path, cohort_path) if p is not None]
-    with staged(out, step="compare", inputs=paths, config=asdict(options), seed=options.seed) as folder:
-        for name, table in tables.items():
-            write_tsv(table, folder / f"{name}.tsv")
+    with staged(out, step="compare", inputs=paths, config=recorded(options), seed=options.seed) as folder:
+        write_tables(tables, folder)
         write_json(folder / "compare.json", record)
     for text in record["warnings"]:
         print(f"aida-tools: {text}", file=sys.stderr)

@@ -9,17 +9,25 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.compose.counts import count_cells
-from aida_tools.errors import AidaError
-from aida_tools.files import staged
-from aida_tools.tables import CELL_COLUMNS, SAMPLE_COLUMNS, SOFT, read_cells, read_denominators, read_tsv, write_tsv
-
-LABELS = "labels.parquet"
-SETS = "sets.tsv"
-EXPECTED = "expected.tsv"
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import staged
+from aida_tools.core.names import SOFT
+from aida_tools.core.schema import read_tsv
+from aida_tools.core.tables import (
+    CELLS,
+    COUNTS,
+    DENOMINATORS,
+    EXPECTED,
+    LABELS,
+    SAMPLES,
+    SETS,
+    read_cells,
+    read_denominators,
+)
 
 
 def make_samples(cells: pd.DataFrame, source: Path | str) -> pd.DataFrame:
-    """Reduce the cells to one row a sample (a donor in one batch).
+    """Reduce the cells to one row per sample (a donor in one batch).
 
     Parameters
     ----------
@@ -30,7 +38,7 @@ def make_samples(cells: pd.DataFrame, source: Path | str) -> pd.DataFrame:
 
     Returns
     -------
-    Table with the columns of `SAMPLE_COLUMNS` and the covariates, in order of first appearance.
+    Table with the columns of `SAMPLES.names` and the covariates, in order of first appearance.
     A text covariate with several values in one sample (two libraries processed differently) keeps
     them all, joined by `|`.
 
@@ -39,8 +47,8 @@ def make_samples(cells: pd.DataFrame, source: Path | str) -> pd.DataFrame:
     AidaError
         If a canonical column or a numeric covariate has several values within a sample.
     """
-    fixed = [c for c in SAMPLE_COLUMNS if c not in ("sample_id", "n_cells")]
-    covariates = [c for c in cells.columns if c not in CELL_COLUMNS]
+    fixed = [c for c in SAMPLES.names if c not in ("sample_id", "n_cells")]
+    covariates = [c for c in cells.columns if c not in CELLS.names]
     grouped = cells.groupby("sample_id", sort=False, observed=True)
     samples = grouped[[*fixed, *covariates]].first()
     # Comparing codes with the sample's first value is far cheaper than counting distinct values a group.
@@ -56,17 +64,16 @@ def make_samples(cells: pd.DataFrame, source: Path | str) -> pd.DataFrame:
         name = str(cells["sample_id"].iloc[differs[0]])
         values = sorted(grouped.get_group(name)[column].dropna().astype(str).unique())
         if column in fixed or pd.api.types.is_numeric_dtype(cells[column]):
-            msg = (
+            raise AidaError(
                 f"{source}: column '{column}' has several values in sample_id '{name}': {', '.join(values[:5])}. "
                 "It must be the same for all cells of a sample: correct the column or map another one."
             )
-            raise AidaError(msg)
         mixed = cells.loc[cells["sample_id"].isin(cells["sample_id"].iloc[differs].unique()), ["sample_id", column]]
         joined = mixed.dropna().astype(str).groupby("sample_id")[column].agg(lambda v: "|".join(sorted(set(v))))
         samples[column] = samples[column].astype(object)
         samples.loc[joined.index, column] = joined
     samples["n_cells"] = grouped.size()
-    return samples.reset_index()[[*SAMPLE_COLUMNS, *covariates]]
+    return samples.reset_index()[[*SAMPLES.names, *covariates]]
 
 
 def make_counts(cells: pd.DataFrame, labels: pd.DataFrame, annotator: str, types: Sequence[str]) -> pd.DataFrame:
@@ -93,11 +100,10 @@ def make_counts(cells: pd.DataFrame, labels: pd.DataFrame, annotator: str, types
         If the labels are not those of the cells.
     """
     if len(labels) != len(cells) or not (labels["cell_id"].to_numpy() == cells["cell_id"].to_numpy()).all():
-        msg = (
+        raise AidaError(
             f"annotator '{annotator}': its {len(labels)} labels are not those of the {len(cells)} cells, in the same "
             "order. Run `aida-tools annotate` again on this cells.parquet."
         )
-        raise AidaError(msg)
     sample_codes, sample_names = pd.factorize(cells["sample_id"])
     cell_types = labels["cell_type"].astype("category")
     vocabulary = sorted({*cell_types.cat.categories[cell_types.cat.codes[cell_types.notna()].unique()], *types})
@@ -148,36 +154,35 @@ def make_expected(
     """
     for column in ("sample_id", "cell_type", "n_expected"):
         if column not in expected.columns:
-            msg = f"{source}: column '{column}' is missing. Run `aida-tools annotate` again."
-            raise AidaError(msg)
+            raise AidaError(f"{source}: column '{column}' is missing. Run `aida-tools annotate` again.")
     numbers = pd.to_numeric(expected["n_expected"], errors="coerce")
     wrong = np.flatnonzero(~(numbers >= 0) | np.isinf(numbers))
     if len(wrong):
         value = expected["n_expected"].iloc[wrong[0]]
-        msg = f"{source}: column 'n_expected', row {wrong[0] + 1}: value '{value}' must be a number of 0 or more."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{source}: column 'n_expected', row {wrong[0] + 1}: value '{value}' must be a number of 0 or more."
+        )
     repeated = np.flatnonzero(expected.duplicated(["sample_id", "cell_type"]))
     if len(repeated):
         row = expected.iloc[repeated[0]]
-        msg = f"{source}: row {repeated[0] + 1} repeats sample_id '{row['sample_id']}', cell_type '{row['cell_type']}'."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{source}: row {repeated[0] + 1} repeats sample_id '{row['sample_id']}', cell_type '{row['cell_type']}'."
+        )
     here, there = set(expected["sample_id"]), set(samples["sample_id"])
     if here != there:
-        msg = (
+        raise AidaError(
             f"{source}: sample_id '{min(here ^ there)}' is not in both this table and the cells. "
             "Annotate the same cells, from a scan with their --samples."
         )
-        raise AidaError(msg)
     wide = expected.assign(n=numbers).pivot(index="sample_id", columns="cell_type", values="n")
     wide = wide.reindex(index=samples["sample_id"], columns=sorted({*wide.columns, *types})).fillna(0.0)
     over = np.flatnonzero(wide.sum(axis=1).to_numpy() > samples["n_cells"].to_numpy() + 1e-3)
     if len(over):
         name = wide.index[over[0]]
-        msg = (
+        raise AidaError(
             f"{source}: sample_id '{name}': {wide.loc[name].sum():.3f} cells are expected of "
             f"{samples['n_cells'].iloc[over[0]]}. The scan was of other cells: scan and annotate again."
         )
-        raise AidaError(msg)
     return pd.DataFrame(
         {
             "sample_id": np.repeat(wide.index.to_numpy(object), wide.shape[1]),
@@ -208,28 +213,27 @@ def compose(cells_path: Path, label_folders: Sequence[Path], out: Path) -> None:
     """
     cells = read_cells(cells_path).drop(columns=["author_label", "cell_type_id", "library"])
     if cells.empty:
-        msg = f"{cells_path}: there is no cell in this cohort. Check the filters of the cohort file."
-        raise AidaError(msg)
+        raise AidaError(f"{cells_path}: there is no cell in this cohort. Check the filters of the cohort file.")
     samples = make_samples(cells, cells_path)
     inputs = [cells_path]
     counts, sets = [], []
     for folder in label_folders:
-        labels = read_cells(folder / LABELS, columns=["cell_id", "cell_type"])
+        labels = read_cells(folder / LABELS.file, columns=["cell_id", "cell_type"])
         # The folder's name counts, also where it was copied or renamed.
-        name, members = folder.resolve().name, read_denominators(folder / SETS)
+        name, members = folder.resolve().name, read_denominators(folder / SETS.file)
         types = members["cell_type"].tolist()
         counts.append(make_counts(cells, labels, name, types))
         sets.append(members.assign(annotator=name))
-        inputs += [folder / LABELS, folder / SETS]
-        path = folder / EXPECTED
+        inputs += [folder / LABELS.file, folder / SETS.file]
+        path = folder / EXPECTED.file
         if path.is_file():
             counts.append(make_expected(read_tsv(path), samples, name, types, path))
             sets.append(members.assign(annotator=f"{name}{SOFT}"))
             inputs.append(path)
     with staged(out, step="counts", inputs=inputs) as staging:
-        write_tsv(samples, staging / "samples.tsv")
-        write_tsv(_as_text(pd.concat(counts)), staging / "counts.tsv")
-        write_tsv(pd.concat(sets), staging / "denominators.tsv")
+        SAMPLES.write(samples, staging)
+        COUNTS.write(_as_text(pd.concat(counts)), staging)
+        DENOMINATORS.write(pd.concat(sets), staging)
 
 
 def _as_text(counts: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The third door: a wide table of counts (one row a sample, one column a cell type) made elsewhere."""
+"""The third door: a wide table of counts (one row per sample, one column a cell type) made elsewhere."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.files import staged
-from aida_tools.tables import SAMPLE_COLUMNS, write_tsv
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.files import staged
+from aida_tools.core.tables import COUNTS, SAMPLES
 
 
 def split_wide(
@@ -49,29 +49,27 @@ def split_wide(
     ids = table.iloc[:, 0].astype(str)
     if ids.duplicated().any():
         row = int(np.flatnonzero(ids.duplicated())[0])
-        msg = f"{source}: column '{table.columns[0]}', row {row + 1}: value '{ids.iloc[row]}' stands there twice."
-        raise AidaError(msg)
+        raise AidaError(f"{source}: column '{table.columns[0]}', row {row + 1}: value '{ids.iloc[row]}' occurs twice.")
     for target, column in columns.items():
         if column not in table.columns:
-            msg = f"{source}: column '{column}' (for {target}) is missing. {did_you_mean(column, table.columns)}"
-            raise AidaError(msg)
+            raise AidaError(
+                f"{source}: column '{column}' (for {target}) is missing. {did_you_mean(column, table.columns)}"
+            )
     samples = pd.DataFrame({"sample_id": ids, **{target: table[column] for target, column in columns.items()}})
     if pattern is not None:
         found = ids.str.extract(pattern)
         missed = np.flatnonzero(found.isna().all(axis=1))
         if len(missed):
-            msg = (
+            raise AidaError(
                 f"{source}: column '{table.columns[0]}', row {missed[0] + 1}: value '{ids.iloc[missed[0]]}' "
                 f"does not match --id-pattern '{pattern}'."
             )
-            raise AidaError(msg)
         samples = samples.assign(**{str(name): found[name] for name in re.compile(pattern).groupindex})
     if "population" not in samples:
-        msg = (
-            f"{source}: nothing says which population a sample is of. Name its column (--column population=NAME) "
+        raise AidaError(
+            f"{source}: no column says which population a sample belongs to. Name it (--column population=NAME) "
             "or take it from the id (--id-pattern '(?P<population>...)')."
         )
-        raise AidaError(msg)
     samples = samples.assign(
         **{c: default for c, default in (("donor_id", ids), ("site", None), ("batch", None)) if c not in samples},
         **{c: default for c, default in (("sex", "unknown"), ("age", None), ("is_control", False)) if c not in samples},
@@ -81,11 +79,10 @@ def split_wide(
     wrong = np.argwhere(~((numbers >= 0) & (numbers == numbers.round())).to_numpy())
     if len(wrong):
         row, column = wrong[0]
-        msg = (
+        raise AidaError(
             f"{source}: column '{types[column]}', row {row + 1}: value '{table[types].iloc[row, column]}' must be a "
             "whole number of cells, 0 or more. If the column is not a cell type, name it with --column."
         )
-        raise AidaError(msg)
     counts = pd.DataFrame(
         {
             "sample_id": np.repeat(ids.to_numpy(), len(types)),
@@ -95,8 +92,8 @@ def split_wide(
         }
     )
     samples["n_cells"] = numbers.sum(axis=1).astype(np.int64)
-    others = [c for c in samples.columns if c not in SAMPLE_COLUMNS]
-    return samples[[*SAMPLE_COLUMNS, *others]], counts
+    others = [c for c in samples.columns if c not in SAMPLES.names]
+    return samples[[*SAMPLES.names, *others]], counts
 
 
 def import_counts(path: Path, out: Path, *, columns: Mapping[str, str], pattern: str | None) -> None:
@@ -119,13 +116,11 @@ def import_counts(path: Path, out: Path, *, columns: Mapping[str, str], pattern:
     try:
         table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, na_values=[""])
     except FileNotFoundError as error:
-        msg = f"{path}: there is no such file."
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: there is no such file.") from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        msg = f"{path}: not a readable table ({error})."
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: not a readable table ({error}).") from error
     table = table.rename(columns={table.columns[0]: "sample"} if table.columns[0].startswith("Unnamed") else {})
     samples, counts = split_wide(table, path, columns=columns, pattern=pattern)
     with staged(out, step="import-counts", inputs=[path], config={"columns": dict(columns), "pattern": pattern}) as d:
-        write_tsv(samples, d / "samples.tsv")
-        write_tsv(counts, d / "counts.tsv")
+        SAMPLES.write(samples, d)
+        COUNTS.write(counts, d)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from aida_tools.core.words import counted, listed
+from aida_tools.design.contrasts import split
+from aida_tools.figures.registry import Plate, figure
 from aida_tools.figures.style import (
     BAND,
     DOUBLE,
@@ -20,51 +23,30 @@ from aida_tools.figures.style import (
     canvas,
     note,
     odds_axis,
+    rows,
     rows_to_read,
     styled,
     two_lines,
     wrap,
 )
+from aida_tools.models.model import ODDS_RATIO
+from aida_tools.models.registry import MODELS
+from aida_tools.results.results import Results
+from aida_tools.results.scale import to_ratio
 
-#: Models on the natural-log odds scale; `log10-ols` is a ratio of shares and is drawn hollow; others have no ratio.
-ODDS_MODELS = {
-    "betabinomial-mixed": ("o", "#1a1a1a"),
-    "betabinomial-cluster": ("D", "#0072B2"),
-    "betabinomial-library": ("s", "#009E73"),
-    "betabinomial": ("s", "#56B4E9"),
-    "quasibinomial": ("^", "#E69F00"),
-    "quasi-share": ("<", "#999933"),
-    "propeller-logit": ("v", "#CC79A7"),
-    "clr-2class": ("P", "#8C6D31"),
-}
-RATIO_MODELS = {"log10-ols": ("o", "#D55E00")}
+#: A reading of the tables: columns `contrast, low, high` (odds ratios) to draw behind the contrasts, and a sentence for
+#: the caption; None where the tables do not give one.
+Band = Callable[[Results], tuple[pd.DataFrame, str] | None]
+#: What later steps know of the contrasts.
+BANDS: list[Band] = []
+
 _PANELS = {
     "within-site": "Within one site: population and site are told apart",
     "between-site": "Between sites: population and site cannot be told apart",
 }
 
 
-def to_ratio(record: Mapping[Any, Any]) -> tuple[str, float, float, float] | None:
-    """Turn an estimate into a ratio.
-
-    Parameters
-    ----------
-    record
-        A row of `estimates.tsv`.
-
-    Returns
-    -------
-    What it is a ratio of, its value and limits; None for a model of another unit or an estimate that does not exist.
-    """
-    model = record["model"]
-    if pd.isna(record["estimate"]) or (model not in ODDS_MODELS and model not in RATIO_MODELS):
-        return None
-    base, quantity = (10.0, "ratio of shares") if model in RATIO_MODELS else (np.e, "odds ratio")
-    value, low, high = (float(base ** record[c]) for c in ("estimate", "ci_low", "ci_high"))
-    return quantity, value, low, high
-
-
-def forest_table(estimates: pd.DataFrame, *, model: str, limit: int = 14) -> pd.DataFrame:
+def forest_table(estimates: pd.DataFrame, palette: Palette, *, model: str, limit: int = 14) -> pd.DataFrame:
     """Choose and convert the rows of a forest plot.
 
     Parameters
@@ -72,6 +54,8 @@ def forest_table(estimates: pd.DataFrame, *, model: str, limit: int = 14) -> pd.
     estimates
         Rows of `estimates.tsv` for one cell type, denominator and annotator; contrasts of other terms than
         population are left out.
+    palette
+        Knows the populations.
     model
         The primary model: it decides which contrasts are shown, and their panel.
     limit
@@ -80,47 +64,23 @@ def forest_table(estimates: pd.DataFrame, *, model: str, limit: int = 14) -> pd.
 
     Returns
     -------
-    Columns `panel, contrast, model, quantity, ratio, low, high`, with odds ratios (or, for `log10-ols`, ratios of
-    shares). Models of another unit (`propeller-asin`, `clr`) are left out, as are estimates that do not exist.
+    Columns `panel, contrast, model, quantity, ratio, low, high`: `quantity` is what the model's ratio is. Models whose
+    estimates are no logarithms of ratios are left out, as are estimates that do not exist.
     """
-    drawn = estimates[estimates["estimate"].notna() & estimates["contrast"].str.startswith("population: ")]
-    rows = []
+    drawn = estimates[estimates["estimate"].notna() & split(estimates["contrast"], palette.parse)["of_populations"]]
+    found = []
     for status in _PANELS:
         chosen = drawn[(drawn["model"] == model) & (drawn["status"] == status)]
-        versus_rest = chosen["contrast"].str.endswith(" - rest")
-        if status == "between-site" and versus_rest.any():
-            chosen = chosen[versus_rest]
+        if status == "between-site":
+            chosen = palette.speaking(chosen, "estimate")
         for contrast in chosen["contrast"].drop_duplicates().head(limit):
             every = drawn[drawn["contrast"] == contrast]
-            for name in [model, *[m for m in (*ODDS_MODELS, *RATIO_MODELS) if m != model]]:
+            for name in dict.fromkeys([model, *MODELS]):
                 for record in every[every["model"] == name].to_dict("records"):
                     said = to_ratio(record)
                     if said is not None:
-                        rows.append([status, contrast, name, *said])
-    return pd.DataFrame(rows, columns=["panel", "contrast", "model", "quantity", "ratio", "low", "high"])
-
-
-def site_band(site_bound: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """Turn measured differences between batches and sites into the odds ratios that sites alone could give.
-
-    Parameters
-    ----------
-    site_bound
-        One row a between-site contrast: `contrast, spread` (sum of squared site weights), and on the log-odds scale
-        `batch_sd_high` (upper limit of the SD between batches of one site) and `control_site_sd` (SD between sites by
-        the controls).
-
-    Returns
-    -------
-    Columns `contrast, low, high`: odds ratios, 95 % of differences between sites of that SD; and the SD, the larger
-    of the two measured ones (NaN where none was measured).
-    """
-    measured = site_bound.reindex(columns=["batch_sd_high", "control_site_sd"]).to_numpy(float)
-    known = measured[np.isfinite(measured)]
-    sd = float(known.max()) if len(known) else np.nan
-    reach = 1.96 * np.sqrt(site_bound["spread"].to_numpy(float)) * sd
-    band = pd.DataFrame({"contrast": site_bound["contrast"], "low": np.exp(-reach), "high": np.exp(reach)})
-    return band.dropna(), sd
+                        found.append([status, contrast, name, *said])
+    return pd.DataFrame(found, columns=["panel", "contrast", "model", "quantity", "ratio", "low", "high"])
 
 
 @styled
@@ -145,7 +105,7 @@ def forest(
         The primary model, drawn large; its ratio and interval are printed at the right.
     site_bound
         Columns `contrast, low, high` (odds ratios): what a difference between sites alone could look like; a band
-        behind the contrast (`site_band`).
+        behind the contrast.
     width
         Width in mm.
     synthetic
@@ -155,13 +115,12 @@ def forest(
     -------
     A figure with a panel for contrasts within sites and one for those between sites.
     """
-    table = forest_table(estimates, model=model)
+    table = forest_table(estimates, palette, model=model)
     if table.empty:
         figure = canvas(width, 30 + 4 * synthetic, synthetic=synthetic)
         note(figure.subplots(), "No contrast could be estimated. The table of contrasts says why for each.")
         return figure
-    models = [m for m in (model, *ODDS_MODELS, *RATIO_MODELS) if m in set(table["model"])]
-    models = list(dict.fromkeys(models))
+    models = [m for m in dict.fromkeys([model, *MODELS]) if m in set(table["model"])]
     counts = {p: table.loc[table["panel"] == p, "contrast"].nunique() for p in _PANELS}
     shown = [p for p in _PANELS if counts[p]]
     pitch = max(6.0, 1.9 * len(models) + 1.5)
@@ -175,7 +134,7 @@ def forest(
         _panel(axes, table[table["panel"] == panel], models, palette, model, site_bound, width)
         axes.set_title(wrap(_PANELS[panel], 34 if width < 120 else 90))
         odds_axis(axes, low, high)
-    panels[-1].set_xlabel("odds ratio (logarithmic axis)")
+    panels[-1].set_xlabel(f"{table['quantity'].iloc[0]} (logarithmic axis)")
     figure.legend(
         handles=[_handle(m, m == model) for m in models],
         loc="outside lower center",
@@ -186,19 +145,20 @@ def forest(
 
 
 def _look(name: str, primary: bool) -> dict[str, Any]:
-    marker, colour = {**ODDS_MODELS, **RATIO_MODELS}[name]
+    marker, colour = MODELS[name].marker
     return {
         "marker": marker,
         "color": INK if primary else colour,
         "markersize": 4.6 if primary else 3.0,
-        "markerfacecolor": "white" if name in RATIO_MODELS else INK if primary else colour,
+        "markerfacecolor": INK if primary else colour if MODELS[name].ratio == ODDS_RATIO else "white",
         "markeredgewidth": 0.8,
         "linewidth": 1.5 if primary else 0.8,
     }
 
 
 def _handle(name: str, primary: bool) -> Line2D:
-    label = f"{name} (primary)" if primary else f"{name} (ratio of shares)" if name in RATIO_MODELS else name
+    ratio = MODELS[name].ratio
+    label = f"{name} (primary)" if primary else name if ratio == ODDS_RATIO else f"{name} ({ratio})"
     return Line2D([], [], label=label, **_look(name, primary))
 
 
@@ -261,3 +221,53 @@ def _panel(
     right.set_yticks([row for row, _ in printed], [text for _, text in printed])
     right.tick_params(axis="y", length=0)
     right.spines[:].set_visible(False)
+
+
+def _scales(models: Sequence[str]) -> str:
+    """Say which models are drawn hollow, because their ratios are not odds ratios, and which are not drawn."""
+    known = {name: MODELS[name].ratio if name in MODELS else "" for name in models}
+    hollow = {name: ratio for name, ratio in known.items() if ratio not in (ODDS_RATIO, "")}
+    said = [f"{name} gives {ratio.replace('ratio', 'ratios')}, drawn hollow." for name, ratio in hollow.items()]
+    if absent := [name for name, ratio in known.items() if not ratio]:
+        one = len(absent) == 1
+        units, are = ("another unit", "is") if one else ("other units", "are")
+        said.append(f"{listed(absent)} {'has' if one else 'have'} {units} and {are} not drawn.")
+    return " ".join(said)
+
+
+@figure(
+    "forest",
+    section="measured",
+    place=20,
+    short="Odds ratios with 95 % intervals by model. Upper panel: contrasts within one site. Lower panel: "
+    "contrasts between sites, which describe population and site together; yellow: what a measured site"
+    " effect alone could give.",
+)
+def forest_plate(results: Results, palette: Palette) -> Plate | None:
+    """Show the focus type's contrasts between populations, under every model."""
+    if not results.estimated or "model" not in results.primary:
+        return None
+    estimates, model = results.focus_estimates(), results.primary["model"]
+    table = forest_table(estimates, palette, model=model)
+    primary = table[table["model"] == model]
+    seen = "; ".join(
+        f"{palette.contrast(e.contrast)} {e.ratio:.2f} ({e.low:.2f} to {e.high:.2f}), {e.panel}" for e in rows(primary)
+    )
+    ratios = next(iter(table["quantity"]), ODDS_RATIO).replace("ratio", "ratios")
+    band, of_band = next(filter(None, (band(results) for band in BANDS)), (None, ""))
+    said = [
+        f"{ratios.capitalize()} of the {results.share_words} with 95 % intervals, by model; the numbers at the right "
+        f"are those of the primary model ({model}).",
+        _scales(sorted(set(estimates["model"]))),
+        "Contrasts between sites describe population and site together.",
+        of_band,
+    ]
+    return Plate(
+        stem="forest",
+        title="Contrasts between populations",
+        caption=" ".join(filter(None, said)),
+        alt=f"Forest plot of {counted(primary['contrast'].nunique(), 'contrast')}. {ratios.capitalize()} with 95 % "
+        f"intervals: {seen}.",
+        table=table,
+        draw=lambda: forest(estimates, palette, model=model, site_bound=band, synthetic=results.synthetic),
+    )

@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from aida_tools.design.contrasts import Contrast, split
+from aida_tools.figures.registry import Plate, figure
 from aida_tools.figures.style import (
     DOUBLE,
     INK,
@@ -19,6 +21,10 @@ from aida_tools.figures.style import (
     styled,
     wrap,
 )
+from aida_tools.models.model import ODDS_RATIO
+from aida_tools.models.registry import MODELS
+from aida_tools.results.results import Results
+from aida_tools.results.scale import to_ratio
 
 
 @styled
@@ -67,6 +73,7 @@ def age_and_sex(
     mean_age = float(known["age"].mean())
     panels = stack(figure, len(sexes), narrow=narrow, sharex=True, sharey=True)
     codes = palette.order(known["population"].dropna())
+    palette = palette.among(codes)
     for axes, name in zip(panels, sexes, strict=True):
         own = known[known["sex"] == name]
         for code in codes:
@@ -117,6 +124,47 @@ def _standardised(sex: pd.Series | None, name: str) -> float | None:
     """Return the standardised share of one sex from the contrast of the two, or None."""
     if sex is None:
         return None
-    left, _, right = str(sex["contrast"]).removeprefix("sex: ").partition(" - ")
-    value = sex["share_a"] if name == left else sex["share_b"] if name == right else None
+    contrast = Contrast.parse(sex["contrast"])
+    value = {contrast.a: sex["share_a"], contrast.b: sex["share_b"]}.get(name)
     return None if value is None or pd.isna(value) else float(value)
+
+
+def _effect(row: pd.Series | None, of_what: str, units: int = 1) -> str:
+    """Write an estimate as a ratio, for so many units of its column; nothing where it has none."""
+    scaled = None if row is None else {**row, **{c: units * row[c] for c in ("estimate", "ci_low", "ci_high")}}
+    said = to_ratio(scaled) if scaled else None
+    return f" {said[0].capitalize()} {of_what}: {said[1]:.2f} ({said[2]:.2f} to {said[3]:.2f})." if said else ""
+
+
+@figure(
+    "age_and_sex",
+    section="context",
+    place=20,
+    short="The share against age, by sex, with the primary model's slope and its 95 % interval.",
+)
+def age_plate(results: Results, palette: Palette) -> Plate | None:
+    """Show the focus type's share by age and sex, with what the primary model says of both."""
+    shares, words, model = results.focus_shares(), results.share_words, results.primary.get("model")
+    if not results.estimated or model is None or shares["age"].nunique() < 3:
+        return None
+    known = results.focus_estimates()
+    known = known[(known["model"] == model) & known["estimate"].notna()]
+    terms = split(known["contrast"])["column"]
+    age, sex = (next((row for _, row in known[terms == term].iterrows()), None) for term in ("age", "sex"))
+    said = _effect(age, "for ten years of age", 10)
+    said += _effect(sex, f"of {Contrast.parse(sex['contrast']).words({})}") if sex is not None else ""
+    # The curve is a logit: a slope on another scale has no place in it.
+    slope = age if MODELS[model].ratio == ODDS_RATIO else None
+    curve = (
+        " Curve: the primary model's slope, through the standardised share at the mean age; band: the slope's 95 % "
+        "interval (the level's uncertainty is not in it)."
+    )
+    return Plate(
+        stem="age_and_sex",
+        title="Age and sex",
+        caption=f"{words} of every sample against its age, by sex, coloured by population."
+        f"{curve if slope is not None else ''}{said}",
+        alt=f"Scatter plot of {len(shares)} samples aged {shares['age'].min():.0f} to {shares['age'].max():.0f}.{said}",
+        table=shares,
+        draw=lambda: age_and_sex(shares, palette, age=slope, sex=sex, title=words, synthetic=results.synthetic),
+    )

@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from aida_tools.core.words import counted
+from aida_tools.figures.registry import Plate, figure
 from aida_tools.figures.style import (
     BAND,
     CYCLE,
@@ -27,6 +29,7 @@ from aida_tools.figures.style import (
     styled,
     wrap,
 )
+from aida_tools.results.results import Results
 
 
 def _short(batch: str, site: str) -> str:
@@ -89,6 +92,7 @@ def design_map(
     right is `aliased with site X` where a population cannot be told from its site, `mixed` where it can.
     """
     table = _text(design)
+    palette = palette.among(table["population"])
     codes = palette.order(table["population"])
     sites = _site_order(table, palette) if codes else []
     codes = sorted(codes, key=lambda c: min(sites.index(s) for s in table.loc[table["population"] == c, "site"]))
@@ -125,7 +129,7 @@ def design_map(
         axes.axvspan(own_places[0] - 0.55, own_places[-1] + 0.55, color=BAND, linewidth=0, zorder=-1)
         name_columns(axes, site, own_places[0], own_places[-1])
     total = table.groupby("population")["n_donors"].sum()
-    label_rows(axes, [(palette.label(code), f"{total[code]:.0f} donors") for code in codes], width=24)
+    label_rows(axes, [(palette.label(code), counted(int(total[code]), "donor")) for code in codes], width=24)
     axes.set_ylim(len(codes) - 0.45, -0.55)
     axes.set_xlim(-0.7, places[-1] + 0.7)
     crowded = len(keys) > width / 3.2
@@ -153,6 +157,32 @@ def _verdict(table: pd.DataFrame, code: str) -> str:
         return f"aliased with\nsite {' + '.join(sites)}"
     others = set(table.loc[table["population"] != code, "site"])
     return f"{'mixed with others' if others & set(sites) else 'alone'}\nin {' + '.join(sites)}"
+
+
+@figure(
+    "design_map",
+    section="measured",
+    place=30,
+    short="Donors by population, site and batch. A population that fills a site alone is aliased with it.",
+)
+def design_plate(results: Results, palette: Palette) -> Plate | None:
+    """Show which populations cannot be told from their site."""
+    design = results.design
+    if design["population"].nunique() < 2 or not design["site"].notna().any():
+        return None
+    aliased = [palette.label(code) for code in palette.order(design.dropna(subset=["aliased_with"])["population"])]
+    said = f"cannot be told apart from their site: {', '.join(aliased)}" if aliased else "none is aliased with its site"
+    return Plate(
+        stem="design_map",
+        title="Who was measured where",
+        caption="Donors by population, site and batch (darker: more donors), for the samples the models used. A "
+        "population that fills a site alone, and is measured nowhere else, is aliased with that site: no model can "
+        "separate the two.",
+        alt=f"Map of {design['population'].nunique()} populations, {counted(design['site'].nunique(), 'site')} and "
+        f"{counted(len(design[['site', 'batch']].drop_duplicates()), 'batch', 'batches')}; {said}.",
+        table=design,
+        draw=lambda: design_map(design, palette, synthetic=results.synthetic),
+    )
 
 
 @styled
@@ -256,3 +286,29 @@ def controls(
         handles=handles, loc="outside lower center", ncols=legend_columns([f"control {d}" for d in donors], width)
     )
     return figure
+
+
+@figure(
+    "controls",
+    section="measured",
+    place=40,
+    short="The same control samples at every site and batch, with 95 % intervals; lines are a control donor's"
+    " pooled share at a site.",
+)
+def controls_plate(results: Results, palette: Palette) -> Plate | None:
+    """Show what the same samples measure at every site."""
+    table, words = results.focus_controls(), results.share_words
+    if table.empty:
+        return None
+    pooled = table.groupby("site")[["n", "total"]].sum()
+    seen = "; ".join(f"{site} {100 * share:.2f} %" for site, share in (pooled["n"] / pooled["total"]).items())
+    return Plate(
+        stem="controls",
+        title="The same controls at every site",
+        caption=f"{words} of the control samples by site and batch, with 95 % intervals. Horizontal lines: one control "
+        "donor's pooled share at a site. A control should measure the same at every site.",
+        alt=f"Dot plot of {counted(len(table), 'control sample')} of {counted(table['donor_id'].nunique(), 'donor')}. "
+        f"Pooled share by site: {seen}.",
+        table=table,
+        draw=lambda: controls(table, title=words, synthetic=results.synthetic),
+    )

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from aida_tools.compare.results import Results, load_results
-from aida_tools.config import load_populations
-from aida_tools.figures.plates import Plate, plates
+from aida_tools import rooms
+from aida_tools.core.files import staged, write_json
+from aida_tools.core.populations import load_populations
+from aida_tools.figures.registry import FIGURES, Plate
 from aida_tools.figures.style import Palette, save
-from aida_tools.files import staged, write_json
+from aida_tools.results.page import page_order
+from aida_tools.results.results import Results, load_results
 
 
-def _plates(folders: Sequence[Path], populations: Path) -> tuple[list[Plate], Results, Palette]:
-    results, palette = load_results(folders[0], also=folders[1:]), Palette(load_populations(populations))
+def plates(results: Results, palette: Palette) -> dict[str, Plate]:
+    """Return the figures that the tables allow, by key, in the order of the page: number 1 is the first."""
+    rooms.load("figures")
+    rooms.load("section")
+    sections = [section.key for section in page_order(entry.section for entry in FIGURES.values())]
+    entries = sorted(FIGURES.values(), key=lambda entry: (sections.index(entry.section), entry.place))
+    made = {entry.key: entry.make(results, palette) for entry in entries}
+    return {key: plate for key, plate in made.items() if plate is not None}
+
+
+def _plates(folders: Sequence[Path], populations: Path) -> tuple[dict[str, Plate], Results, Palette]:
+    results = load_results(folders[0], also=folders[1:])
+    # One set for all figures: a population has the same colour in each.
+    palette = Palette(load_populations(populations)).among(results.shares["population"].dropna())
     return plates(results, palette), results, palette
 
 
@@ -27,10 +41,10 @@ def _save_every(step: int, first: int, drawn: Iterable[Plate], folder: Path) -> 
 
 def _read_and_save(step: int, first: int, folders: Sequence[Path], populations: Path, folder: Path) -> None:
     """Draw a share of the figures in a process of its own, which reads the tables for itself."""
-    _save_every(step, first, _plates(folders, populations)[0], folder)
+    _save_every(step, first, _plates(folders, populations)[0].values(), folder)
 
 
-def _save_all(drawn: list[Plate], folders: Sequence[Path], populations: Path, folder: Path, threads: int) -> None:
+def _save_all(drawn: Collection[Plate], folders: Sequence[Path], populations: Path, folder: Path, threads: int) -> None:
     if threads == 1:
         return _save_every(1, 0, drawn, folder)
     # New processes, not forks of one that has threads; Ctrl-C is for the first of them to answer.
@@ -45,7 +59,7 @@ def _save_all(drawn: list[Plate], folders: Sequence[Path], populations: Path, fo
 
 def draw_figures(
     compare: Path, populations: Path, out: Path, *, also: Iterable[Path] = (), threads: int = 1
-) -> list[Plate]:
+) -> dict[str, Plate]:
     """Draw the figures of a comparison.
 
     Parameters
@@ -71,8 +85,12 @@ def draw_figures(
     drawn, results, palette = _plates(folders, populations)
     inputs = [*(p for f in folders for p in sorted(f.glob("*.tsv"))), folders[0] / "compare.json", Path(populations)]
     with staged(Path(out), step="figures", inputs=inputs) as folder:
-        _save_all(drawn, folders, Path(populations), folder, threads)
-        listed = [{key: getattr(p, key) for key in ("number", "stem", "title", "caption", "alt")} for p in drawn]
+        _save_all(drawn.values(), folders, Path(populations), folder, threads)
+        listed = [
+            {"key": key, "number": number, "section": FIGURES[key].section}
+            | {part: getattr(plate, part) for part in ("stem", "title", "caption", "alt")}
+            for number, (key, plate) in enumerate(drawn.items(), start=1)
+        ]
         codes = palette.order(results.shares["population"].dropna())
         write_json(folder / "figures.json", {"figures": listed, "populations": {c: palette.label(c) for c in codes}})
     return drawn

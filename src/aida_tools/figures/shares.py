@@ -1,4 +1,4 @@
-"""Figures of the shares themselves: by population, and the whole composition."""
+"""The shares themselves: by population, or sample by sample where there are too few to compare."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from aida_tools.core.words import counted
+from aida_tools.design.contrasts import split
+from aida_tools.figures.registry import Plate, figure
 from aida_tools.figures.style import (
     BAND,
-    CYCLE,
     DOUBLE,
-    FOCUS,
     INK,
     MUTED,
-    RULE,
     Palette,
     canvas,
     label_rows,
     note,
-    on,
     percent_axis,
     row_height,
     rows,
@@ -34,6 +34,10 @@ from aida_tools.figures.style import (
     wrap,
 )
 from aida_tools.figures.summary import cell_intervals, median_interval
+from aida_tools.results.results import Results
+
+#: Above this many samples they are shown by population only.
+MANY_SAMPLES = 40
 
 
 def summarise(shares: pd.DataFrame, palette: Palette) -> pd.DataFrame:
@@ -72,17 +76,10 @@ def summarise(shares: pd.DataFrame, palette: Palette) -> pd.DataFrame:
 
 
 def _size(entry: Any, narrow: bool) -> str:
-    parts = [_plural(entry.n_donors, "donor"), *([_plural(entry.n_batches, "batch")] if entry.n_batches else [])]
+    parts = [counted(entry.n_donors, "donor")]
+    if entry.n_batches:
+        parts.append(counted(entry.n_batches, "batch", "batches"))
     return "\n".join(parts) if narrow else " · ".join([*([entry.sites] if entry.sites else []), *parts])
-
-
-def _plural(n: int, word: str) -> str:
-    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}{'es' if word.endswith('ch') else 's'}"
-
-
-def _cut(name: str, most: int = 24) -> str:
-    """Shorten a name that the figure gives in full elsewhere."""
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _lanes(batches: pd.Series, height: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -100,6 +97,36 @@ def _lanes(batches: pd.Series, height: float) -> tuple[NDArray[np.float64], NDAr
     # The golden ratio spreads successive samples of a batch evenly.
     jitter = (within * 0.618034) % 1 - 0.5
     return (codes + 0.5) * lane - height / 2 + jitter * lane * 0.72, codes % 2 == 1
+
+
+def last_share(shares: pd.Series, table: pd.DataFrame) -> float:
+    """Return where an axis of shares may end, so that a few far samples do not squeeze all the others.
+
+    Parameters
+    ----------
+    shares
+        A share a sample, 0-1.
+    table
+        See `summarise`: medians and their intervals are never cut.
+
+    Returns
+    -------
+    The largest share; where one sample, or at most one in twenty, lies beyond the third quartile and five interquartile
+    ranges, the largest share that does not.
+    """
+    low, high = shares.quantile([0.25, 0.75])
+    least = float(np.nanmax(table[["median", "high"]].to_numpy(float)))
+    inside = shares[shares <= max(high + 5 * (high - low), least)]
+    few = high > low and len(shares) - len(inside) <= max(1, len(shares) / 20)
+    return max(least, float(inside.max() if few else shares.max()))
+
+
+def _beyond(axes: Axes, row: int, values: NDArray[np.float64], edge: float) -> None:
+    """Write the shares of the samples beyond the axis beside their marks."""
+    said = [f"{100 * value:.3g}" for value in np.sort(values)]
+    text = f"{', '.join(said)} %" if len(said) < 3 else f"{len(said)} samples,\n{said[0]} to {said[-1]} %"
+    style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 5.6}
+    axes.annotate(text, (edge, row), xytext=(-5, 0), textcoords="offset points", **style)
 
 
 @styled
@@ -132,8 +159,10 @@ def share_by_population(
 
     Returns
     -------
-    A figure whose rows are populations, grouped by site. Batches lie in lanes of alternating shade.
+    A figure whose rows are populations, grouped by site. Batches lie in lanes of alternating shade. Samples beyond the
+    end of the axis (`last_share`) are triangles at its edge, with their shares.
     """
+    palette = palette.among(shares["population"].dropna())
     table = summarise(shares, palette)
     narrow = width < 120
     pitch = row_height(
@@ -150,7 +179,10 @@ def share_by_population(
         squeeze=False,
         width_ratios=None if standardised is None else [2, 1],
     )[0]
-    raw = panels[0]
+    raw, top = panels[0], last_share(shares["share"], table)
+    # Samples beyond the end stand in a strip of their own.
+    beyond = bool((shares["share"] > top).any())
+    edge = top * ((1.6 if narrow else 1.24) if beyond else 1.0)
     for axes in panels:
         for row, (_, sites) in enumerate(zip(table.index, table["sites"], strict=True)):
             if list(dict.fromkeys(table["sites"])).index(sites) % 2 == 0:
@@ -161,17 +193,22 @@ def share_by_population(
         group = shares[shares["population"] == entry.population]
         offset, second = _lanes(group["batch"], 0.78)
         colour = palette.colour(entry.population)
-        for chosen, tone in ((~second, shade(colour, 0.1)), (second, shade(colour, 0.5))):
-            raw.scatter(
-                group["share"].to_numpy(float)[chosen],
-                row + offset[chosen],
-                s=5.5 if len(shares) > 200 else 9,
-                color=tone,
-                edgecolors="none",
-                alpha=0.85,
-                zorder=2,
-                gid=f"donors-{entry.population}",
-            )
+        values, inside = group["share"].to_numpy(float), group["share"].to_numpy(float) <= top
+        for lane, tone in ((~second, shade(colour, 0.1)), (second, shade(colour, 0.5))):
+            for chosen, marker, size in ((lane & inside, "o", 1.0), (lane & ~inside, ">", 2.5)):
+                raw.scatter(
+                    values[chosen] if marker == "o" else np.full(chosen.sum(), edge),
+                    row + offset[chosen],
+                    s=size * (5.5 if len(shares) > 200 else 9),
+                    marker=marker,
+                    color=tone,
+                    edgecolors="none",
+                    alpha=0.85,
+                    zorder=2,
+                    gid=f"{'donors' if marker == 'o' else 'beyond'}-{entry.population}",
+                )
+        if not inside.all():
+            _beyond(raw, row, values[~inside], edge)
         if entry.n_donors > 1:
             raw.plot(
                 [entry.median] * 2,
@@ -195,16 +232,20 @@ def share_by_population(
             )
     label_rows(raw, [(e.label, _size(e, narrow)) for e in rows(table)], width=16 if narrow else 28)
     raw.set_ylim(len(table) - 0.5, -0.5)
-    top = float(shares["share"].max())
-    raw.set_xlim(-0.02 * top if top else -0.01, top * 1.04 if top else 0.01)
+    raw.set_xlim(-0.02 * top if top else -0.01, edge * 1.04 if top else 0.01)
+    if beyond:
+        raw.axvline(top * 1.04, color=MUTED, linewidth=0.5, linestyle=(0, (3, 3)), zorder=1)
+        raw.set_xticks([tick for tick in raw.get_xticks() if 0 <= tick <= top * 1.04])
     raw.set_xlabel(wrap(f"{title}, %", 40 if narrow else 80))
     raw.set_title("Every donor" if standardised is not None else "")
-    key = [
+    key: list[Artist] = [
         Line2D([], [], linestyle="none", marker="o", markersize=2.8, color=MUTED, markeredgewidth=0, label="donor"),
         Line2D([], [], linestyle="none", marker="|", markersize=7, color=INK, markeredgewidth=1.3, label="median"),
         Rectangle((0, 0), 1, 1, color=INK, alpha=0.16, linewidth=0, label="its 95 % interval"),
     ]
-    figure.legend(handles=key, loc="outside lower left", ncols=3, handlelength=1.1, columnspacing=1.4)
+    if beyond:
+        key.append(Line2D([], [], linestyle="none", marker=">", markersize=4, color=MUTED, label="beyond the axis"))
+    figure.legend(handles=key, loc="outside lower left", ncols=2 if narrow else 4, handlelength=1.1, columnspacing=1.4)
     if standardised is not None:
         _standardised(panels[1], table, standardised, palette)
         panels[1].set_xlabel("same age and sex, %" if not narrow else "same age\nand sex, %")
@@ -239,6 +280,7 @@ def share_by_sample(
     -------
     A figure whose rows are samples, grouped by population.
     """
+    palette = palette.among(shares["population"].dropna())
     order = {code: i for i, code in enumerate(palette.order(shares["population"].dropna()))}
     table = shares.sort_values(
         ["population", "sample_id"], key=lambda s: s.map(order) if s.name == "population" else s, ignore_index=True
@@ -298,123 +340,71 @@ def _standardised(axes: Axes, table: pd.DataFrame, standardised: pd.DataFrame, p
     axes.set_title("Standardised")
 
 
-@styled
-def composition(
-    shares: pd.DataFrame,
-    palette: Palette,
-    *,
-    focus: str,
-    show: int = 11,
-    width: float = DOUBLE,
-    synthetic: bool = False,
-) -> Figure:
-    """Draw the whole composition: the mean of each population, and every donor as a thin column.
-
-    Parameters
-    ----------
-    shares
-        One row a sample and cell type of one denominator: `sample_id, population, site, cell_type, share` (0-1).
-    palette
-        Labels, colours and order of the populations.
-    focus
-        The cell type always shown, at the bottom.
-    show
-        How many cell types to show by name, the focus included; the rest are united.
-    width
-        Width in mm.
-    synthetic
-        Mark the figure.
+def standardised_shares(results: Results, palette: Palette) -> pd.DataFrame | None:
+    """Take the age- and sex-standardised shares of the focus type out of the primary model's one-vs-rest contrasts.
 
     Returns
     -------
-    A figure of two panels: populations, and donors.
+    Columns `population, share, ci_low, ci_high` (0-1), or None where the model gives none.
     """
-    mean = shares.groupby("cell_type")["share"].mean().sort_values(ascending=False)
-    named = [focus, *[t for t in mean.index if t != focus]][: show if len(mean) > show else len(mean)]
-    rest = [t for t in mean.index if t not in named]
-    colours = dict(zip(named, [FOCUS, *[shade(c, 0.25) for c in CYCLE]], strict=False))
-    wide = shares.pivot_table(index="sample_id", columns="cell_type", values="share", aggfunc="sum").fillna(0.0)
-    parts = wide.reindex(columns=named).fillna(0.0)
-    if rest:
-        parts = parts.assign(**{f"{len(rest)} other types": wide[rest].sum(axis=1)})
-        colours[parts.columns[-1]] = RULE
-    of = shares.drop_duplicates("sample_id").set_index("sample_id")["population"]
-    codes = summarise(shares.drop_duplicates("sample_id").assign(share=0.0), palette)["population"].tolist()
+    table = results.focus_standardised()
+    table = table[table["model"] == results.primary.get("model")]
+    of = split(table["contrast"], palette.parse)
+    chosen = table[of["of_populations"] & (of["kind"] == "rest")]
+    if not chosen["share_a"].notna().any():
+        return None
+    sides = {"share": "share_a", "ci_low": "share_a_low", "ci_high": "share_a_high"}
+    return chosen.assign(population=of["a"]).rename(columns={v: k for k, v in sides.items()})[["population", *sides]]
 
-    narrow = width < 120
-    bars = 4.6 * max(len(codes), 3)
-    figure = canvas(width, (94 if narrow else 54) + bars + 4 * synthetic, synthetic=synthetic)
-    if not codes:
-        note(figure.subplots(), "No sample to show.")
-        return figure
-    top, bottom = figure.subplots(2, 1, height_ratios=[bars, 44])
-    left = 0.0
-    ticks = []
-    gap = max(len(parts) * 0.006, 0.4)
-    for row, code in enumerate(codes):
-        own = parts.loc[of.index[of == code]]
-        heights = own.mean()
-        base = 0.0
-        for name, value in heights.items():
-            top.barh(row, value, left=base, height=0.78, color=colours[name], edgecolor="white", linewidth=0.3)
-            if value > 0.055:
-                top.text(
-                    base + value / 2,
-                    row,
-                    f"{100 * value:.0f}",
-                    ha="center",
-                    va="center",
-                    fontsize=5.5,
-                    color=on(colours[name]),
-                )
-            base += value
-        own = own.sort_values(own.columns[1] if own.shape[1] > 1 else own.columns[0], ascending=False)
-        edges = left + np.arange(len(own) + 1)
-        low = np.zeros(len(own))
-        for name in own.columns:
-            high = low + own[name].to_numpy(float)
-            bottom.stairs(high, edges, baseline=low, fill=True, color=colours[name], linewidth=0)
-            low = high
-        ticks.append((left + len(own) / 2, code, len(own)))
-        bottom.plot(
-            [left, left + len(own)],
-            [-0.025, -0.025],
-            color=palette.colour(code),
-            linewidth=2,
-            solid_capstyle="butt",
-            clip_on=False,
+
+@figure(
+    "share",
+    section="measured",
+    place=10,
+    short="Every donor's share by population: points are samples, with the median and its distribution-free "
+    "95 % interval; batches lie in lanes of alternating shade, rows are grouped by site; triangles at "
+    "the edge are samples beyond the axis. Right: the share standardised to the cohort's age and sex.",
+)
+def share_plate(results: Results, palette: Palette) -> Plate:
+    """Show every sample's share: by population, or by itself where there are too few to compare."""
+    shares, words = results.focus_shares(), results.share_words
+    if not results.estimated and len(shares) <= MANY_SAMPLES:
+        seen = "; ".join(f"{e.sample_id} {100 * e.share:.2f} %" for e in rows(shares))
+        return Plate(
+            stem="share_by_sample",
+            title=f"{words}, sample by sample",
+            caption="The interval is Wilson's 95 % interval, from the sample's number of cells. It says how well a "
+            "sample was measured, not how donors differ: no comparison was made.",
+            alt=f"Dot plot. {words}: {seen}.",
+            table=shares,
+            draw=lambda: share_by_sample(shares, palette, title=words, synthetic=results.synthetic),
         )
-        left += len(own) + gap
-    top.set_yticks(range(len(codes)), [palette.label(c) for c in codes])
-    top.set_ylim(len(codes) - 0.5, -0.5)
-    top.set_xlim(0, 1)
-    percent_axis(top)
-    top.set_xlabel("mean share of cells, %")
-    top.set_title("Populations")
-    bottom.set_xlim(0, left - gap)
-    bottom.set_ylim(-0.04, 1)
-    percent_axis(bottom, which="y")
-    bottom.set_ylabel("share of cells, %")
-    bottom.set_title("Donors, one column each")
-    # About 1.15 mm a character; the panel takes some 70 % of the width.
-    room = {code: int(n / left * width * (0.8 if narrow else 0.7) / 1.15) for _, code, n in ticks}
-    upright = all(room[code] >= max(map(len, palette.label(code).split())) for _, code, _ in ticks)
-    names = [wrap(palette.label(code), room[code]) if upright else _cut(palette.label(code)) for _, code, _ in ticks]
-    bottom.set_xticks([x for x, _, _ in ticks], names, rotation=0 if upright else 90)
-    bottom.tick_params(axis="x", length=0)
-    for axes in (top, bottom):
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-    handles = [Rectangle((0, 0), 1, 1, color=colours[name]) for name in parts.columns]
-    figure.legend(
-        handles,
-        [wrap(str(name), 24) for name in parts.columns],
-        loc="outside lower center" if narrow else "outside right center",
-        ncols=3 if narrow else 1,
-        title="Cell type",
-        alignment="left",
-        handlelength=0.9,
-        handleheight=0.9,
-        labelspacing=0.55,
+    table = summarise(shares, palette)
+    seen = "; ".join(
+        f"{e.label} {100 * e.median:.2f} % ({counted(e.n_donors, 'donor')}, {counted(e.n_batches, 'batch', 'batches')})"
+        for e in rows(table)
     )
-    return figure
+    caption = (
+        "Each point is a sample; batches lie side by side in lanes of alternating shade. Line: median; grey box: its "
+        "distribution-free 95 % interval (none below 6 samples). Rows are grouped by the site of measurement."
+    )
+    if beyond := int((shares["share"] > last_share(shares["share"], table)).sum()):
+        caption += f" Triangles, with their shares: {counted(beyond, 'sample')} beyond the axis."
+    drawn, standardised = shares, standardised_shares(results, palette)
+    if standardised is not None:
+        caption += (
+            f" Right: the share standardised to the cohort's age and sex ({results.primary['model']}), with its 95 % "
+            "interval."
+        )
+        names = {"share": "standardised_share", "ci_low": "standardised_low", "ci_high": "standardised_high"}
+        drawn = shares.merge(standardised.rename(columns=names), on="population", how="left")
+    return Plate(
+        stem="share_by_population",
+        title=f"{words} by population",
+        caption=caption,
+        alt=f"Dot plot of {counted(len(shares), 'sample')}. Median {words}: {seen}.",
+        table=drawn,
+        draw=lambda: share_by_population(
+            shares, palette, title=words, standardised=standardised, synthetic=results.synthetic
+        ),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from aida_tools.tables import write_tsv
+from aida_tools.core.schema import write_tsv
+from aida_tools.design.contrasts import Contrast, split
 
 #: Widths of one and two journal columns, mm.
 SINGLE, DOUBLE = 89.0, 183.0
 #: Resolution of the PNG files.
 DPI = 300
 INK, MUTED, RULE, BAND = "#1a1a1a", "#5f6368", "#d9dce0", "#f3f4f6"
+#: Behind words that stand on what is drawn.
+PAPER: Any = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 #: The focus cell type and the mark of synthetic data.
 FOCUS, WARN = "#B3261E", "#B3261E"
 #: For populations without a colour of their own, and for cell types (Okabe-Ito and Tol, told apart when colour-blind).
@@ -40,6 +44,8 @@ CYCLE = (
     "#117733",
     "#882255",
 )
+#: The colours of the cycle, lighter ones, darker ones.
+SHADES = 3
 
 RC: Any = {
     "font.family": "sans-serif",
@@ -174,26 +180,55 @@ class Palette:
         self._colour = dict(zip(table["code"], table["colour"], strict=True))
         self._order = {code: i for i, code in enumerate(table["code"])}
 
+    def among(self, codes: Iterable[str]) -> Palette:
+        """Return the palette of a set of populations, in which each has a colour of its own.
+
+        Those of the table keep theirs. The others take, by name, the colours of the cycle that nobody in the set has,
+        and after these lighter and darker shades.
+        """
+        codes = set(codes)
+        made = copy(self)
+        made._colour = dict(self._colour)
+        taken = [self._colour[code] for code in codes if code in self._colour]
+        free = [c for c in map(cycle, range(SHADES * len(CYCLE))) if all(_apart(c, other) for other in taken)]
+        unknown = sorted(codes - set(self._colour))
+        made._colour |= {code: free[i % len(free)] for i, code in enumerate(unknown)}
+        return made
+
     def label(self, code: str) -> str:
         """Return the name to print; a code that is not in the table stands for itself."""
         return self._label.get(code, code.replace("_", " "))
 
     def colour(self, code: str) -> str:
-        """Return the colour as `#rrggbb`; a code that is not in the table gets one that depends on its name only."""
-        return self._colour.get(code, CYCLE[sum(code.encode()) % len(CYCLE)])
+        """Return the colour as `#rrggbb`; a code that is neither in the table nor in the set (`among`) is grey."""
+        return self._colour.get(code, MUTED)
 
     def order(self, codes: Iterable[str]) -> list[str]:
         """Sort codes as the table lists them, unknown ones last by name."""
         return sorted(set(codes), key=lambda c: (self._order.get(c, len(self._order)), c))
 
+    def parse(self, text: str) -> Contrast:
+        """Read a contrast, whose populations may have names that hold a minus."""
+        return Contrast.parse(text, self._colour)
+
     def contrast(self, text: str) -> str:
         """Write a contrast for readers: `population: Korean - rest` becomes `Korean – all others`."""
-        term, _, sides = text.partition(": ")
-        left, separator, right = sides.partition(" - ")
-        if not separator:
-            return text
-        names = [self.label(side) if term == "population" else side for side in (left, right)]
-        return f"{names[0]} – {'all others' if right == 'rest' else names[1]}"
+        return self.parse(text).words(self._label, between=" – ")
+
+    def speaking(self, table: pd.DataFrame, column: str) -> pd.DataFrame:
+        """Return the contrasts against all others, which speak for the pairs, if one of them has a value; else all."""
+        rest = table[split(table["contrast"], self.parse)["kind"] == "rest"]
+        return rest if rest[column].notna().any() else table
+
+
+def cycle(i: int) -> str:
+    """Return the i-th colour; after the cycle come lighter and darker shades of it."""
+    return shade(CYCLE[i % len(CYCLE)], (0, 0.45, -0.4)[i // len(CYCLE) % SHADES])
+
+
+def _apart(colour: str, other: str) -> bool:
+    """Tell whether two colours are told apart."""
+    return float(np.linalg.norm(np.subtract(to_rgb(colour), to_rgb(other)))) > 0.15
 
 
 def shade(colour: str, amount: float) -> str:
@@ -211,9 +246,18 @@ def on(colour: Any) -> str:
 
 
 def wrap(text: str, width: int) -> str:
-    """Break a long label into lines of at most `width` characters (underscores count as breaks)."""
-    lines = textwrap.wrap(text.replace("_", "_\u200b").replace("|", "|\u200b"), width, break_long_words=True)
-    return "\n".join(lines).replace("\u200b", "")
+    """Break a long label into lines of at most `width` characters, behind spaces, hyphens, underscores and bars.
+
+    A unit stays with its words: no line begins with the `%` of `, %`.
+    """
+    lines = [""]
+    for piece in re.split(r"(?<=[ _|-])", text.replace(", %", ",\u00a0%")):
+        while len(lines[-1]) + len(piece.rstrip(" ")) > width:
+            if not lines[-1]:
+                lines[-1], piece = piece[:width], piece[width:]
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip(" ") for line in lines)
 
 
 def row_height(names: Iterable[str], width: int, *, least: float, extra: float = 0.0) -> float:

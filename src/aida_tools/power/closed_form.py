@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from aida_tools.power import POWER
+
 Array = NDArray[np.float64]
 
-POWER, ALPHA = 0.80, 0.05
+ALPHA = 0.05
 
 
 class Spread(NamedTuple):
@@ -145,7 +147,9 @@ def power_of(effect: ArrayLike, std_error: ArrayLike, df: ArrayLike = np.inf, *,
     """
     critical = stats.t.ppf(1 - alpha / 2, df)
     shift = np.abs(np.asarray(effect, float)) / np.asarray(std_error, float)
-    return 1 - special.nctdtr(df, shift, critical) + special.nctdtr(df, shift, -critical)
+    # Where too little is left beyond the far limit to be added to 1, nctdtr gives NaN for it.
+    beyond = np.nan_to_num(special.nctdtr(df, shift, -critical))
+    return 1 - special.nctdtr(df, shift, critical) + beyond
 
 
 def false_positive_rate(

@@ -7,20 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aida_tools.compare.contrasts import parse_contrast
-from aida_tools.compare.estimate import Setting
-from aida_tools.compare.models import MODELS, mean_share
-from aida_tools.compare.results import Results
-from aida_tools.errors import AidaError
-from aida_tools.power.closed_form import POWER, donor_sd, donor_variance, minimal_detectable, weighted_covariance
-from aida_tools.power.refit import included, model_formula, model_name, settings
+from aida_tools.core.errors import AidaError
+from aida_tools.models.betabinomial import fit_betabinomial
+from aida_tools.models.links import mean_share
+from aida_tools.models.mixed import fit_mixed, why_no_batches
+from aida_tools.models.settings import Setting
+from aida_tools.power import POWER, tables
+from aida_tools.power.closed_form import donor_sd, donor_variance, minimal_detectable, weighted_covariance
+from aida_tools.results.refit import Comparison
+from aida_tools.results.results import Results
 
 KEYS = ["annotator", "denominator", "cell_type"]
 SPREADS = ["share", "cells", "donor_sd", "batch_sd", "spread_note"]
-COLUMNS = [
-    *KEYS, "model", "contrast", "status", "estimate", "ci_low", "ci_high", "std_error", "df", "mdor", *SPREADS,
-    "std_error_spread", "mdor_spread", "note",
-]  # fmt: skip
 
 
 def spreads(setting: Setting) -> pd.DataFrame:
@@ -32,19 +30,19 @@ def spreads(setting: Setting) -> pd.DataFrame:
     scale; missing where they cannot be had), `spread_note` (why).
     """
     d, data, rows = setting.denominator, setting.data(robust=True), []
-    mixed = MODELS["betabinomial-mixed"].fit(data)
-    plain = mixed if all(fit.converged for fit in mixed) else MODELS["betabinomial"].fit(data)
-    for name, with_batch, without in zip(d.types, mixed, plain, strict=True):
+    mixed = fit_mixed(data)
+    plain = mixed if all(fit.converged for fit in mixed) else fit_betabinomial(data)
+    for k, (name, with_batch, without) in enumerate(zip(d.types, mixed, plain, strict=True)):
         fit = with_batch if with_batch.converged else without
         row: dict[str, Any] = {"cell_type": name, "cells": float(np.median(d.totals))}
         if fit.converged:
             row["share"] = mean_share("logit", setting.design.matrix @ fit.coef, fit.group_sd)
             row["donor_sd"] = float(donor_sd(fit.precision, row["share"]))
-        if with_batch.converged and data.groups is not None:
+        if with_batch.converged and not why_no_batches(data):
             row["batch_sd"] = with_batch.group_sd
         else:
             what = "batches" if fit.converged else "donors or batches"
-            row["spread_note"] = f"no standard deviation between {what}: {with_batch.message}"
+            row["spread_note"] = f"no standard deviation between {what}: {setting.nothing(k) or with_batch.message}"
         rows.append(row)
     return pd.DataFrame(rows, columns=["cell_type", *SPREADS]).assign(annotator=d.annotator, denominator=d.name)
 
@@ -85,37 +83,35 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
 
     Returns
     -------
-    Table with the columns of `COLUMNS`. `mdor` follows from the standard error that was reached, `mdor_spread` from
-    the spread of donors and batches and the allotment of donors alone; both above 1: the inverse is as detectable.
+    The rows of `power.tsv`, as `tables.POWER` describes them.
 
     Raises
     ------
     AidaError
         If the primary model's estimates are no odds ratios.
     """
-    model = model_name(results)
+    asked = Comparison(results)
+    model = asked.odds_model
     rows = results.estimates[results.estimates["model"] == model]
     if rows.empty and len(results.estimates):
         given = ", ".join(results.estimates["model"].unique())
-        msg = f"the comparison's models ({given}) give no odds ratios. Add --model betabinomial-mixed to `compare`."
-        raise AidaError(msg)
-    formula, absent = model_formula(results)
+        raise AidaError(
+            f"the comparison's models ({given}) give no odds ratios. Add --model betabinomial-mixed to `compare`."
+        )
     placed = []
-    for (annotator, denominator), part in rows.groupby(["annotator", "denominator"], sort=False):
-        samples, counts = included(results, str(annotator), str(denominator))
-        known = [text for text in part["contrast"].unique() if text.partition(":")[0] in formula.variables]
-        contrasts = [parse_contrast(text, formula, results.extra["samples"]) for text in known]
-        placed += [s for s in settings(results, samples, counts, contrasts, model) if s.answerable]
+    for key, part in rows.groupby(["annotator", "denominator"], sort=False):
+        annotator, denominator = (str(k) for k in key)
+        contrasts = [results.contrast(text) for text in part["contrast"].unique()]
+        counts = asked.denominators[annotator, denominator]
+        placed += [s for s in asked.settings(counts, asked.selection, contrasts, model) if s.answerable]
     on = [*KEYS, "contrast"]
     expectations = pd.concat([expected(s) for s in placed]) if placed else pd.DataFrame(columns=[*on, *SPREADS])
-    table = rows.merge(expectations, on=on, how="left").reindex(columns=COLUMNS)
+    table = tables.POWER.frame(rows.merge(expectations, on=on, how="left"))
     table["note"] = table["note"].where(table["estimate"].isna(), None)
     done = table["estimate"].notna()
     table.loc[done & table["status"].eq("between-site"), "note"] = "holds only as far as the sites do not differ"
-    table.loc[done & ~table["contrast"].str.contains(":"), "note"] = "for one unit (one year of age)"
-    if absent:
-        table["spread_note"] = table["spread_note"].fillna(f"measured without {', '.join(absent)}: not in samples.tsv")
+    table.loc[done & results.contrasts_of(table)["kind"].eq("slope"), "note"] = "for one unit (one year of age)"
     df = table["df"].where(table["df"] > 0)
     table["mdor"] = np.exp(minimal_detectable(table["std_error"], df, power=power))
-    table["mdor_spread"] = np.exp(minimal_detectable(table["std_error_spread"].astype(float), df, power=power))
+    table["mdor_spread"] = np.exp(minimal_detectable(table["std_error_spread"], df, power=power))
     return table

@@ -1,4 +1,4 @@
-"""Plans for measuring a new population beside a known one: who sits in which library at which site."""
+"""Plans for measuring a new population beside a known one: who sits in which batch at which site."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.core.errors import AidaError, did_you_mean
 from aida_tools.power.closed_form import Spread, contrast_variance, donor_variance
 
 
@@ -17,41 +17,41 @@ class Plan:
 
     Attributes
     ----------
-    donors, libraries, sites
-        Of the new population, each at least 1; every library at one site, donors spread evenly.
+    donors, batches, sites
+        Of the new population, each at least 1; every batch at one site, donors spread evenly.
     cells
         Cells of the denominator in a donor, of either population.
-    reference_donors, reference_libraries, reference_sites
+    reference_donors, reference_batches, reference_sites
         Of the other population; the same as the new one's unless given.
     """
 
     donors: int
     cells: int
-    libraries: int
+    batches: int
     sites: int = 1
     reference_donors: int = 0
-    reference_libraries: int = 0
+    reference_batches: int = 0
     reference_sites: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("donors", "libraries", "sites"):
+        for name in ("donors", "batches", "sites"):
             if not getattr(self, f"reference_{name}"):
                 object.__setattr__(self, f"reference_{name}", getattr(self, name))
 
     def __str__(self) -> str:
         return (
-            f"{self.donors} donors in {self.libraries} libraries at {_sites(self.sites)} against "
-            f"{self.reference_donors} in {self.reference_libraries} at {_sites(self.reference_sites)}, "
-            f"{self.cells} cells a donor"
+            f"{self.donors} donors in {_several(self.batches, 'batch', 'batches')} at "
+            f"{_several(self.sites, 'site', 'sites')} against {self.reference_donors} in {self.reference_batches} at "
+            f"{_several(self.reference_sites, 'site', 'sites')}, {self.cells} cells a donor"
         )
 
 
-def _sites(n: int) -> str:
-    return f"{n} site{'s' if n > 1 else ''}"
+def _several(n: int, one: str, more: str) -> str:
+    return f"{n} {one if n == 1 else more}"
 
 
 def parse_plan(text: str) -> Plan:
-    """Read a plan such as `donors=70,cells=700,libraries=5,sites=1`.
+    """Read a plan such as `donors=70,cells=700,batches=5,sites=1`.
 
     Raises
     ------
@@ -64,22 +64,22 @@ def parse_plan(text: str) -> Plan:
         key, equals, number = (p.strip() for p in part.partition("="))
         if not equals or key not in known:
             hint = did_you_mean(key, known)
-            raise AidaError(f"--plan '{text}': '{part.strip()}' is not of the form donors=70. {hint}")
+            raise AidaError(f"plan '{text}': '{part.strip()}' is not of the form donors=70. {hint}")
         if key in values:
-            raise AidaError(f"--plan '{text}': '{key}' stands there twice. Give it once.")
+            raise AidaError(f"plan '{text}': '{key}' occurs twice. Give it once.")
         if not number.isdecimal() or int(number) == 0:
-            raise AidaError(f"--plan '{text}': {key}: value '{number}' must be a whole number above 0.")
+            raise AidaError(f"plan '{text}': {key}: value '{number}' must be a whole number above 0.")
         values[key] = int(number)
-    for key in ("donors", "cells", "libraries"):
+    for key in ("donors", "cells", "batches"):
         if key not in values:
-            raise AidaError(f"--plan '{text}': '{key}' is missing. Add it, as in '{text},{key}=10'.")
+            raise AidaError(f"plan '{text}': '{key}' is missing. Add it, as in '{text},{key}=10'.")
     plan = Plan(**values)
     for side in ("", "reference_"):
-        donors, libraries, sites = (getattr(plan, side + name) for name in ("donors", "libraries", "sites"))
-        if not sites <= libraries <= donors:
+        donors, batches, sites = (getattr(plan, side + name) for name in ("donors", "batches", "sites"))
+        if not sites <= batches <= donors:
             raise AidaError(
-                f"--plan '{text}': {side}donors={donors}, {side}libraries={libraries}, {side}sites={sites}: every site "
-                "needs a library and every library a donor. Lower the number of sites or libraries."
+                f"plan '{text}': {side}donors={donors}, {side}batches={batches}, {side}sites={sites}: every site "
+                "needs a batch and every batch a donor. Lower the number of sites or batches."
             )
     return plan
 
@@ -90,15 +90,15 @@ def _deal(n: int, parts: int) -> NDArray[np.intp]:
 
 
 def within_site_error(plan: Plan, share: float, spread: Spread) -> tuple[float, float]:
-    """Return the standard error where both populations share every library, libraries being fixed effects.
+    """Return the standard error where both populations share every batch, batches being fixed effects.
 
-    A library with a and b donors of the two adds `a b / (a + b) / v` to the information; what its own effect and its
+    A batch with a and b donors of the two adds `a b / (a + b) / v` to the information; what its own effect and its
     site's are does not matter.
 
     Parameters
     ----------
     plan
-        The plan: all its libraries together, donors of each population dealt evenly.
+        The plan: all its batches together, donors of each population dealt evenly.
     share
         Expected share of the cell type, between 0 and 1 (both excluded).
     spread
@@ -106,11 +106,11 @@ def within_site_error(plan: Plan, share: float, spread: Spread) -> tuple[float, 
 
     Returns
     -------
-    Standard error of the log odds ratio (infinite if no library holds both) and degrees of freedom of its t test.
+    Standard error of the log odds ratio (infinite if no batch holds both) and degrees of freedom of its t test.
     """
-    libraries = plan.libraries + plan.reference_libraries
-    a = np.bincount(_deal(plan.donors, libraries), minlength=libraries)
-    b = np.bincount(_deal(plan.reference_donors, libraries), minlength=libraries)
+    batches = plan.batches + plan.reference_batches
+    a = np.bincount(_deal(plan.donors, batches), minlength=batches)
+    b = np.bincount(_deal(plan.reference_donors, batches), minlength=batches)
     pairs = float(np.sum(a * b / np.maximum(a + b, 1)))
     df = plan.donors + plan.reference_donors - int(np.count_nonzero(a + b)) - 1
     variance = float(donor_variance(spread.donor, share, plan.cells))
@@ -118,7 +118,7 @@ def within_site_error(plan: Plan, share: float, spread: Spread) -> tuple[float, 
 
 
 def between_site_error(plan: Plan, share: float, spread: Spread) -> tuple[float, float]:
-    """Return the standard error where each population has libraries and sites of its own.
+    """Return the standard error where each population has batches and sites of its own.
 
     Parameters
     ----------
@@ -129,13 +129,13 @@ def between_site_error(plan: Plan, share: float, spread: Spread) -> tuple[float,
 
     Returns
     -------
-    Standard error of the log odds ratio, and libraries less 2 degrees of freedom for its t test.
+    Standard error of the log odds ratio, and batches less 2 degrees of freedom for its t test.
     """
     a, b = plan.donors, plan.reference_donors
     weights = np.concatenate([np.full(a, 1 / a), np.full(b, -1 / b)])
-    batch_a, batch_b = _deal(a, plan.libraries), _deal(b, plan.reference_libraries)
-    batch = np.concatenate([batch_a, plan.libraries + batch_b])
+    batch_a, batch_b = _deal(a, plan.batches), _deal(b, plan.reference_batches)
+    batch = np.concatenate([batch_a, plan.batches + batch_b])
     site = np.concatenate([batch_a % plan.sites, plan.sites + batch_b % plan.reference_sites])
     variance = np.full(a + b, donor_variance(spread.donor, share, plan.cells))
     error = float(np.sqrt(contrast_variance(weights, variance, batch, site, spread)))
-    return error, float(plan.libraries + plan.reference_libraries - 2)
+    return error, float(plan.batches + plan.reference_batches - 2)

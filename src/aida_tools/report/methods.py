@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from aida_tools.compare.results import Results, of_what
-from aida_tools.report.labels import label_methods, label_references
-from aida_tools.report.words import counted, listed
+from aida_tools.core.words import counted, listed, units
+from aida_tools.models.registry import MODELS
+from aida_tools.results.page import SECTIONS, Labels
+from aida_tools.results.results import Results, of_what
+from aida_tools.results.words import covariates
 
-#: Model -> what it is, as a manuscript says it.
-MODEL_WORDS = {
-    "betabinomial-mixed": "beta-binomial regression by maximum likelihood with a random intercept for the batch",
-    "betabinomial": "beta-binomial regression by maximum likelihood",
-    "betabinomial-cluster": "beta-binomial regression with batch-clustered standard errors",
-    "betabinomial-library": "beta-binomial regression with fixed effects for the library",
-    "quasibinomial": "quasi-binomial regression",
-    "propeller-logit": "linear models of logit-transformed shares with empirical Bayes variances (propeller)",
-    "propeller-asin": "linear models of arcsine-square-root shares with empirical Bayes variances (propeller)",
-    "log10-ols": "least squares on log10 shares, samples without a cell of the type left out (the reference study's "
-    "model)",
-    "clr": "precision-weighted linear models of centred log-ratios",
-    "clr-2class": "precision-weighted linear models of two-class log-ratios",
-}
 #: The study whose comparison is rerun.
 REFERENCE_STUDY = "Kock et al. (2025) Cell 188:2288-2306, doi:10.1016/j.cell.2025.02.017"
 
 
-def methods_paragraphs(results: Results, labels: dict[str, str], packages: dict[str, str]) -> list[str]:
+def methods_paragraphs(results: Results, labels: Labels, packages: dict[str, str]) -> list[str]:
     """Write the methods section of a manuscript.
 
     Parameters
@@ -66,45 +54,56 @@ def methods_paragraphs(results: Results, labels: dict[str, str], packages: dict[
     )
     if reasons := o.get("excluded"):
         samples += f" Left out: {listed([f'{why} ({n})' for why, n in reasons.items()])}."
+    if o.get("has_counts", True):
+        outcome = f"the number of {units(focus)} among {listed(denominators)}"
+    else:
+        outcome = f"the {focus} share of {listed(denominators)}, of which no counts were given,"
     shares = (
-        f"The outcome was the number of {focus} cells among {listed(denominators)} in each sample (a donor in one "
-        "batch), "
-        f"with {of_what(o['denominator'])} as the primary denominator and the labels of {o['annotator']} as the "
-        "primary "
-        "annotation. Donors, not cells, were the units of replication."
+        f"The outcome was {outcome} in each sample (a donor in one batch), with {of_what(o['denominator'])} as the "
+        f"primary denominator and the labels of {o['annotator']} as the primary annotation. Donors, not cells, were "
+        "the units of replication."
     )
-    paragraphs = [samples, shares, *filter(None, [label_methods(results)])]
+    paragraphs = [samples, shares, *(text for s in SECTIONS.values() for text in s.methods(results, labels))]
     if results.primary.get("model") and len(populations) > 1:
-        paragraphs += [_model_text(o), _contrast_text(focus)]
+        paragraphs += [_model_text(o), _contrast_text(results)]
     paragraphs.append(_software_text(o, packages))
     return paragraphs
 
 
+def _named(model: str) -> str:
+    return f"{MODELS[model].words} ({model})"
+
+
 def _model_text(o: dict[str, Any]) -> str:
     model, others = o["model"], [m for m in o.get("models", []) if m != o["model"]]
-    text = (
-        f"Shares were compared by {MODEL_WORDS.get(model, model)} ({model}) with the formula `{o.get('formula', '')}`"
-    )
+    text = f"Shares were compared by {_named(model)} with the formula `{o.get('formula', '')}`"
     if o.get("dropped_terms"):
         dropped = o["dropped_terms"]
         names = [f"{k} ({v})" for k, v in dropped.items()] if isinstance(dropped, dict) else [str(d) for d in dropped]
         text += f" (terms left out: {listed(names)})"
-    text += "; samples without a single cell of the type stayed in."
+    # A model that drops them says so in its own words.
+    text += "." if MODELS[model].drops_zeros else "; samples without a single cell of the type stayed in."
+    if MODELS[model].by_batch:
+        text += " Only donors of the same batch are compared with one another."
     if others:
-        text += f" For comparison: {'; '.join(f'{MODEL_WORDS.get(m, m)} ({m})' for m in others)}."
+        text += f" For comparison: {'; '.join(map(_named, others))}."
     return text
 
 
-def _contrast_text(focus: str) -> str:
+def _contrast_text(results: Results) -> str:
+    focus, entry = results.primary["focus"], MODELS[results.primary["model"]]
+    effects = entry.ratio.replace("ratio", "ratios") or f"on the model's own scale ({entry.unit})"
+    over = covariates(results)
+    shares = ""
+    if over and results.focus_estimates()["share_a"].notna().any():
+        shares = f"; standardised shares average the model's predictions over the {listed(over)} of all samples"
     return (
-        "Effects are odds ratios with 95 % confidence intervals; standardised shares average the model's predictions "
-        "over "
-        "the age and sex of all samples. Before fitting, the design was examined for aliasing: a contrast is called "
-        "within-site if the compared populations share their sites, between-site if population and site cannot be told "
-        "apart, and not estimable otherwise. "
+        f"Effects are {effects}, with 95 % confidence intervals{shares}. Before fitting, the design was examined for "
+        "aliasing: a contrast is called within-site if no effect of a site can enter it, between-site if population "
+        "and site cannot be told apart, and not estimable otherwise. "
         f"P-values were adjusted within families of contrasts, by Holm's method for {focus} and by the "
-        "Benjamini-Hochberg "
-        "method for the exploratory table of all cell types; contrasts within and between sites are separate families."
+        "Benjamini-Hochberg method for the exploratory table of all cell types; contrasts within and between sites are "
+        "separate families."
     )
 
 
@@ -116,13 +115,13 @@ def _software_text(o: dict[str, Any], packages: dict[str, str]) -> str:
     return f"Computed with {versions or 'aida-tools'}{python}.{seed}"
 
 
-def references(results: Results) -> list[str]:
+def references(results: Results, labels: Labels) -> list[str]:
     """List what the methods text rests on: the reference study, the data, the models."""
     o = results.options
     found = [REFERENCE_STUDY]
     if citation := (o.get("cohort") or {}).get("citation"):
         found.append(f"Data: {citation}")
-    found += label_references(results)
+    found += [text for section in SECTIONS.values() for text in section.references(results, labels)]
     used = o.get("models", []) if results.estimated else []
     found += [f"{model}: {o['references'][model]}" for model in used if o.get("references", {}).get(model)]
     return found

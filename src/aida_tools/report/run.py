@@ -5,36 +5,33 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from aida_tools import __version__
-from aida_tools.compare.results import Results, load_results, of_what
-from aida_tools.errors import AidaError
+from aida_tools import __version__, rooms
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import staged
+from aida_tools.core.schema import TABLES
+from aida_tools.core.words import cell, labelled
+from aida_tools.design.contrasts import POPULATION
 from aida_tools.figures.style import DOUBLE
-from aida_tools.files import staged
 from aida_tools.report.answer import make_answer
-from aida_tools.report.labels import label_blocks, label_sentences
 from aida_tools.report.methods import methods_paragraphs, references
-from aida_tools.report.tables import Block, blocks, claim_rows
-from aida_tools.report.words import cell
+from aida_tools.results.page import Block, Card, Labels, page_order
+from aida_tools.results.results import Results, load_results, of_what
 
 _HERE = Path(__file__).parent
 #: A vector picture larger than this is put into the page as PNG, if that is smaller, bytes.
 _LARGE = 300_000
-
-
-#: Sections of the page that hold figures: key, heading, numbers of the figures.
-_GROUPS = (
-    ("figures", "What was measured", (1, 2, 4, 6)),
-    ("labels", "How sure are the labels?", (16, 7, 17, 18, 19)),
-    ("robustness", "How sure is the comparison?", (9, 11, 13, 14)),
-    ("context", "The rest of the picture", (3, 5, 8, 10, 12, 15)),
-)
+#: Columns of declared tables that hold sentences, which have codes of populations in the files.
+_PROSE = {"note", "sentence", "aliased_with"}
+_REFERENCE = re.compile(r"\[figure:([^\]]*)\]")
 
 
 class _Cell(NamedTuple):
@@ -71,11 +68,9 @@ def _read_json(path: Path, made_by: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        msg = f"{path}: there is no such file. {made_by}"
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: there is no such file. {made_by}") from error
     except (OSError, ValueError) as error:
-        msg = f"{path}: not valid JSON ({error}). {made_by}"
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: not valid JSON ({error}). {made_by}") from error
 
 
 def _picture(folder: Path, stem: str) -> dict[str, Any]:
@@ -83,8 +78,9 @@ def _picture(folder: Path, stem: str) -> dict[str, Any]:
     svg, png = folder / f"{stem}.svg", folder / f"{stem}.png"
     for path in (svg, png):
         if not path.is_file():
-            msg = f"{path}: there is no such file, but figures.json lists it. Run `aida-tools figures` again."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{path}: there is no such file, but figures.json lists it. Run `aida-tools figures` again."
+            )
     as_png = svg.stat().st_size > max(_LARGE, png.stat().st_size)
     path, kind = (png, "image/png") if as_png else (svg, "image/svg+xml")
     points = re.search(r'<svg [^>]*?width="([\d.]+)pt"', svg.read_text(encoding="utf-8"))
@@ -98,8 +94,7 @@ def _steps(paths: Iterable[Path]) -> list[dict[str, Any]]:
     for path in paths:
         record = _read_json(path, "Name the provenance.json of an earlier step.")
         if not isinstance(record, dict) or "step" not in record:
-            msg = f"{path}: key 'step' is missing. Name a provenance.json that aida-tools wrote."
-            raise AidaError(msg)
+            raise AidaError(f"{path}: key 'step' is missing. Name a provenance.json that aida-tools wrote.")
         steps.append(
             {
                 **{key: record.get(key) or "" for key in ("step", "command", "started", "ended")},
@@ -133,11 +128,75 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value != "0"]
 
 
-def _aliases(results: Results) -> list[str]:
-    if results.design["population"].nunique() < 2:
-        return []
-    aliased = results.design.dropna(subset=["aliased_with"])["aliased_with"].drop_duplicates()
-    return [f"{'Cannot be told apart: ' if ' = ' in text else ''}{text.rstrip('.')}." for text in aliased]
+def _named(column: str, values: pd.Series, results: Results, labels: Labels) -> pd.Series:
+    """Write a column of a declared table for readers: contrasts in words, populations by name."""
+    known = values.dropna()
+    if column == "contrast":
+        return known.map(lambda text: results.contrast(text).words(labels))
+    if column == POPULATION:
+        return known.map(lambda code: labels.get(code, code))
+    if column in _PROSE:
+        return known.map(lambda text: labelled(text, labels))
+    return values
+
+
+def _declared(results: Results, labels: Labels) -> list[tuple[str, Block]]:
+    """Return the tables that name a section of the page, as their steps wrote them, each with that section."""
+    found = []
+    for declared in TABLES.values():
+        if not declared.title:
+            continue
+        table = results.of_focus(results[declared])
+        table = table[list(declared.shown)] if declared.shown else table
+        table = table.assign(**{str(c): _named(str(c), table[c], results, labels) for c in table.columns})
+        table = table.dropna(axis="columns", how="all")
+        block = Block(declared.name.replace("_", "-"), declared.title, declared.note, table)
+        found.append((declared.section, block))
+    return found
+
+
+class _Part(NamedTuple):
+    """A section ready for the template."""
+
+    key: str
+    title: str
+    sentences: list[str]
+    cards: list[Card]
+    figures: list[dict[str, Any]]
+    blocks: list[_Shown]
+
+
+def _parts(results: Results, labels: Labels, figures: list[dict[str, Any]]) -> list[_Part]:
+    """Return the sections that have anything to show, in the order of the page."""
+    declared = _declared(results, labels)
+    found = []
+    for section in page_order([*(f["section"] for f in figures), *(key for key, _ in declared)]):
+        blocks = [*section.blocks(results, labels), *(block for key, block in declared if key == section.key)]
+        part = _Part(
+            section.key,
+            section.title,
+            section.sentences(results, labels),
+            section.cards(results, labels),
+            [f for f in figures if f["section"] == section.key],
+            [_show(b) for b in blocks if len(b.table)],
+        )
+        found += [part] if any(part[2:]) else []
+    return found
+
+
+def _absent(text: str, key: str) -> str:
+    """Take out what refers to a figure that was not drawn: the parenthesis around it, or else its sentence."""
+    mark = re.escape(f"[figure:{key}]")
+    text = re.sub(rf"\s*\([^()]*{mark}[^()]*\)", "", text)
+    return " ".join(s for s in re.split(r"(?<=[.!?])\s+", text) if f"[figure:{key}]" not in s)
+
+
+def _prose(text: str, numbers: Mapping[str, int]) -> Markup:
+    """Turn plain text into that of the page: `code` in backticks, `[figure:KEY]` as a link to the figure."""
+    for key in _REFERENCE.findall(text):
+        text = text if key in numbers else _absent(text, key)
+    safe = re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(_REFERENCE.sub(lambda m: f'<a href="#figure-{m[1]}">Figure {numbers[m[1]]}</a>', safe))
 
 
 def write_report(
@@ -167,6 +226,8 @@ def write_report(
     AidaError
         If a table or picture is missing or is not what the earlier steps write.
     """
+    rooms.load("tables")
+    rooms.load("section")
     compare, figures, out = Path(compare), Path(figures), Path(out)
     later = list(map(Path, also))
     results = load_results(compare, also=later)
@@ -175,42 +236,23 @@ def write_report(
     known = [p for p in (f / "provenance.json" for f in (compare, *later, figures)) if p.is_file()]
     steps = _steps([*map(Path, provenance), *known])
     packages: dict[str, str] = next((s["packages"] for s in steps if s["step"] == "compare"), {})
-    answer = make_answer(results, labels)
-    found = blocks(results, labels) | {"labels": label_blocks(results)}
-    tables = {section: [_show(b) for b in some] for section, some in found.items()}
-    intros = {"labels": label_sentences(results)}
     shown = [{**figure, **_picture(figures, figure["stem"])} for figure in drawn["figures"]]
-    groups = [(key, name, [f for f in shown if f["number"] in numbers]) for key, name, numbers in _GROUPS]
-    sections = [
-        ("answer", "Answer"),
-        *([("claims", "Claims")] if "claims" in results.extra else []),
-        *((key, name) for key, name, some in groups if some or tables.get(key) or intros.get(key)),
-        *([("contrasts", "Contrasts")] if tables["contrasts"] else []),
-        *([("samples", "Samples")] if tables["samples"] else []),
-        ("missing", "Not estimable"),
-        ("methods", "Methods"),
-        ("provenance", "Provenance"),
-    ]
+    numbers = {figure["key"]: figure["number"] for figure in shown}
     cohort = results.options.get("cohort") or {}
     title = cohort.get("title") or cohort.get("name") or "Cell type shares"
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
+    environment.filters["prose"] = partial(_prose, numbers=numbers)
     page = environment.get_template("page.html.j2").render(
         title=f"{title}: {results.share_words} by population",
         cohort_title=title,
         synthetic=results.synthetic,
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
         js=(_HERE / "page.js").read_text(encoding="utf-8"),
-        answer=answer,
+        answer=make_answer(results, labels),
         facts=_facts(results),
-        sections=sections,
-        groups=groups,
-        intros=intros,
-        claims=claim_rows(results),
-        blocks=tables,
-        aliases=_aliases(results),
-        exclusions=sorted((results.options.get("excluded") or {}).items(), key=lambda kv: -kv[1]),
+        parts=_parts(results, labels, shown),
         methods=methods_paragraphs(results, labels, packages),
-        references=references(results),
+        references=references(results, labels),
         steps=steps,
         options=json.dumps(results.options, indent=2, ensure_ascii=False),
         version=__version__,

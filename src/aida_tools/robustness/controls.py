@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aida_tools.compare.design import independent_columns
+from aida_tools.design.matrix import independent_columns
 from aida_tools.robustness import reml
 
 

@@ -1,15 +1,4 @@
-"""Wrong labels: corrected contrasts, and how wrong the labels would have to be.
-
-`misclassification.tsv`, one row a contrast: the seen shares of both sides, the assumed sensitivity and specificity of
-the labels there (a side of several sites has the mean over its samples), the `corrected` log odds ratio; and the
-tipping points: by how much the specificity would have to be lower on the side with the higher share, or the
-sensitivity on the side with the lower one, for equal true shares (`..._drop`) or for an interval that just includes
-them (`..._significance`). Empty: no value between 0 and 1 is enough.
-
-`misclassification_grid.tsv`, one row a contrast and point of a grid: the corrected log odds ratio when the labels'
-sensitivity and specificity differ between the sides by so much (side a minus side b; the better side has the assumed
-ones). Empty: no true share could be seen so.
-"""
+"""Wrong labels: corrected contrasts, and how wrong the labels would have to be."""
 
 from __future__ import annotations
 
@@ -20,20 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from aida_tools.compare.sites import side_masks
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.robustness.inputs import Compared
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.design.sites import side_masks
+from aida_tools.results.refit import Comparison
 from aida_tools.robustness.misclassify import corrected_log_odds_ratio, tipping_sensitivity, tipping_specificity
+from aida_tools.robustness.tables import MISCLASSIFICATION, MISCLASSIFICATION_GRID
 
-COLUMNS = (
-    "contrast", "status", "site_a", "site_b", "estimate", "ci_low", "ci_high", "share_a", "share_b", "sensitivity_a",
-    "specificity_a", "sensitivity_b", "specificity_b", "corrected", "corrected_ci_low", "corrected_ci_high",
-    "lower_specificity_at", "specificity_drop", "specificity_drop_significance", "lower_sensitivity_at",
-    "sensitivity_drop", "sensitivity_drop_significance", "note",
-)  # fmt: skip
-GRID_COLUMNS = (
-    "contrast", "sensitivity_difference", "specificity_difference", "estimate", "ci_low", "ci_high",
-)  # fmt: skip
 _SENSITIVITY_GRID = np.linspace(-0.3, 0.3, 25)
 _SPECIFICITY_STEPS = np.linspace(-0.5, 0.5, 25)
 _ENDS = ("estimate", "ci_low", "ci_high")
@@ -56,8 +37,7 @@ def parse_errors(given: tuple[str, ...], sites: list[str]) -> dict[str, Errors]:
         try:
             sensitivity, specificity = (float(part) for part in parts)
         except ValueError as error:
-            msg = f"--labels-at {text}: write SITE=SENSITIVITY,SPECIFICITY, such as KR=0.8,0.995."
-            raise AidaError(msg) from error
+            raise AidaError(f"--labels-at {text}: write SITE=SENSITIVITY,SPECIFICITY, such as KR=0.8,0.995.") from error
         if site not in sites:
             raise AidaError(f"--labels-at {text}: there is no site '{site}'. {did_you_mean(site, sites)}")
         check_errors(f"--labels-at {text}", (sensitivity, specificity))
@@ -68,11 +48,10 @@ def parse_errors(given: tuple[str, ...], sites: list[str]) -> dict[str, Errors]:
 def check_errors(option: str, errors: Errors) -> None:
     """Refuse labels that are no better than chance."""
     if not (min(errors) >= 0 and max(errors) <= 1 and sum(errors) > 1):
-        msg = (
+        raise AidaError(
             f"{option}: sensitivity {errors[0]:g} and specificity {errors[1]:g} must be between 0 and 1, with a sum "
             "above 1 (better than chance)."
         )
-        raise AidaError(msg)
 
 
 def _tip(row: Mapping[str, Any], default: Errors) -> dict[str, Any]:
@@ -108,7 +87,7 @@ def _grid(row: Mapping[str, Any], default: Errors) -> pd.DataFrame:
 
 
 def label_tables(
-    compared: Compared, *, default: Errors = (1.0, 1.0), by_site: Mapping[str, Errors] | None = None
+    compared: Comparison, *, default: Errors = (1.0, 1.0), by_site: Mapping[str, Errors] | None = None
 ) -> dict[str, pd.DataFrame]:
     """Return `misclassification` and `misclassification_grid`.
 
@@ -127,7 +106,7 @@ def label_tables(
     rows: list[dict[str, Any]] = []
     grids: list[pd.DataFrame] = []
     for contrast, estimate in zip(compared.contrasts, compared.estimates.to_dict("records"), strict=True):
-        row: dict[str, Any] = {name: estimate.get(name) for name in COLUMNS}
+        row: dict[str, Any] = {name: estimate.get(name) for name in MISCLASSIFICATION.names}
         rows.append(row)
         sides: dict[str, Errors] = {}
         for side, level, on in zip("ab", (contrast.a, contrast.b), side_masks(contrast, samples), strict=True):
@@ -145,11 +124,10 @@ def label_tables(
             value = float(corrected_log_odds_ratio(row[end], row["share_b"], sides["a"], sides["b"]))
             row[name] = value if np.isfinite(value) else np.nan
         if np.isnan(row["corrected"]):
-            row["note"] = "no true share could be seen so: the assumed labels are worse than the data allow"
+            row["note"] = "with the assumed sensitivity and specificity no true share can give these measured shares"
         row |= _tip(row, default)
         grids.append(_grid(row, default))
-    empty = pd.DataFrame(columns=list(GRID_COLUMNS))
     return {
-        "misclassification": pd.DataFrame(rows, columns=list(COLUMNS)),
-        "misclassification_grid": pd.concat(grids, ignore_index=True)[list(GRID_COLUMNS)] if grids else empty,
+        "misclassification": MISCLASSIFICATION.frame(rows),
+        "misclassification_grid": MISCLASSIFICATION_GRID.frame(pd.concat(grids, ignore_index=True) if grids else ()),
     }

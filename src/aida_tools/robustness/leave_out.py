@@ -1,9 +1,4 @@
-"""Every contrast again, without one batch or one site: `leave_one_out.tsv`.
-
-One row a left-out `unit` (`none`, `batch`, `site`), its name in `left_out`, and a contrast: the estimate of the primary
-model without it and its `change` from the one with all samples. Without a batch only the contrasts with samples in
-that batch are made again.
-"""
+"""Every contrast again, without one batch or one site."""
 
 from __future__ import annotations
 
@@ -14,21 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aida_tools.compare.contrasts import REST, Contrast
-from aida_tools.robustness.inputs import Compared
-from aida_tools.robustness.refit import refit
-
-COLUMNS = (
-    "unit", "left_out", "contrast", "status", "estimate", "std_error", "df", "ci_low", "ci_high", "p_value", "change",
-    "n_samples_a", "n_samples_b", "note",
-)  # fmt: skip
+from aida_tools.design.contrasts import REST, Contrast
+from aida_tools.results.refit import Comparison
+from aida_tools.results.scale import on_log_odds
+from aida_tools.robustness.tables import LEAVE_ONE_OUT
 
 
-def _tasks(compared: Compared) -> Iterator[tuple[str, str, np.ndarray, list[Contrast]]]:
+def _tasks(compared: Comparison) -> Iterator[tuple[str, str, np.ndarray, list[Contrast]]]:
     """Yield unit, name, remaining samples and contrasts of each refit."""
-    everything = np.ones(len(compared.samples), bool)
     used = compared.selection.samples
-    yield "none", "", everything, compared.contrasts
+    yield "none", "", compared.everyone, compared.contrasts
     for unit in ("batch", "site"):
         names = sorted(used[unit].dropna().unique())
         for name in names if len(names) > 1 else []:
@@ -38,7 +28,7 @@ def _tasks(compared: Compared) -> Iterator[tuple[str, str, np.ndarray, list[Cont
                 yield unit, name, (compared.samples[unit] != name).to_numpy(), sides
 
 
-def leave_out_table(compared: Compared, *, threads: int = 1) -> pd.DataFrame:
+def leave_out_table(compared: Comparison, *, threads: int = 1) -> pd.DataFrame:
     """Return `leave_one_out.tsv`.
 
     Parameters
@@ -50,11 +40,11 @@ def leave_out_table(compared: Compared, *, threads: int = 1) -> pd.DataFrame:
     """
     tasks = list(_tasks(compared))
     with ThreadPoolExecutor(threads) as pool:
-        answers = list(pool.map(lambda task: refit(compared, task[2], task[3]), tasks))
+        answers = list(pool.map(lambda task: [on_log_odds(r) for r in compared.refit(task[3], mask=task[2])], tasks))
     rows: list[dict[str, Any]] = []
     for (unit, name, _, _), found in zip(tasks, answers, strict=True):
         rows += [{"unit": unit, "left_out": name or None, **r} for r in found]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = LEAVE_ONE_OUT.frame(rows)
     whole = table[table["unit"] == "none"].set_index("contrast")["estimate"]
-    table["change"] = table["estimate"].astype(float) - table["contrast"].map(whole).astype(float)
+    table["change"] = table["estimate"] - table["contrast"].map(whole).astype(float)
     return table

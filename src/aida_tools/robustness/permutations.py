@@ -1,14 +1,4 @@
-"""Permutation tests of the contrasts, and what 5 % means in these data.
-
-`permutation.tsv`, one row a contrast and `test`. Contrasts between sites permute whole batches between the two sides,
-contrasts inside a site permute donors inside their batches, paired samples change sides inside their donor (`scheme`).
-Tests: `mixed-logit`, t of the contrast on
-logits with random batches (the linear companion of the primary model); `ols-logit` and `ols-log10` (zeros dropped, as
-the reference study), which ignore batches. `p_min` is the smallest p-value the design allows; `rejection_rate` the
-share of permutations beyond `critical`, the 5 % point of the test's own t: an honest test has 0.05.
-
-`permutation_null.tsv`: the permuted statistics as a histogram, `n` between `bin_low` and `bin_high`.
-"""
+"""Permutation tests of the contrasts, and what 5 % means in these data."""
 
 from __future__ import annotations
 
@@ -18,22 +8,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from aida_tools.compare.contrasts import Contrast
-from aida_tools.compare.design import build_design
-from aida_tools.compare.estimate import batch_codes
-from aida_tools.compare.prepare import Denominator
-from aida_tools.compare.sites import side_masks
+from aida_tools.design.contrasts import Contrast
+from aida_tools.design.denominator import Denominator
+from aida_tools.design.matrix import build_design
+from aida_tools.design.questions import batch_codes
+from aida_tools.design.sites import side_masks
+from aida_tools.results.refit import Comparison
 from aida_tools.robustness import reml
-from aida_tools.robustness.inputs import Compared
 from aida_tools.robustness.permute import Null, count_arrangements, permutation_test
-from aida_tools.robustness.refit import selected
+from aida_tools.robustness.tables import PERMUTATION, PERMUTATION_NULL
 
 TESTS = ("mixed-logit", "ols-logit", "ols-log10")
-COLUMNS = (
-    "contrast", "status", "scheme", "test", "n_units_a", "n_units_b", "n_distinct", "n_permutations", "exact",
-    "statistic", "estimate", "p_value", "p_min", "critical", "rejection_rate", "note",
-)  # fmt: skip
-NULL_COLUMNS = ("contrast", "test", "bin_low", "bin_high", "n")
 _BATCHES, _DONORS, _SAMPLES = "batches between sites", "donors within batches", "samples within donors"
 _ALONE = "samples between sides"
 _BIN = 0.25
@@ -50,7 +35,7 @@ class _Sides(NamedTuple):
     nuisance: np.ndarray
 
 
-def _sides(compared: Compared, contrast: Contrast, counts: Denominator) -> _Sides:
+def _sides(compared: Comparison, contrast: Contrast, counts: Denominator) -> _Sides:
     samples, focus = compared.selection.samples, counts.types.index(compared.options["focus"])
     on_a, on_b = side_masks(contrast, samples)
     keep = (on_a | on_b) & (counts.totals > 0)
@@ -128,7 +113,7 @@ def _histogram(permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return edges, np.histogram(permuted, edges)[0]
 
 
-def permutation_tables(compared: Compared, *, permutations: int, seed: int) -> dict[str, pd.DataFrame]:
+def permutation_tables(compared: Comparison, *, permutations: int, seed: int) -> dict[str, pd.DataFrame]:
     """Return `permutation` and `permutation_null`.
 
     Parameters
@@ -140,7 +125,7 @@ def permutation_tables(compared: Compared, *, permutations: int, seed: int) -> d
     seed
         Seed of the permutations.
     """
-    counts = selected(compared.primary, compared.samples, compared.selection)
+    counts = compared.chosen(compared.primary, compared.selection)
     rows: list[dict[str, Any]] = []
     nulls: list[pd.DataFrame] = []
     reported = zip(compared.contrasts, compared.estimates["status"], compared.estimates["df"], strict=True)
@@ -180,10 +165,7 @@ def permutation_tables(compared: Compared, *, permutations: int, seed: int) -> d
             edges, n = _histogram(null.permuted)
             keys = {"contrast": str(contrast), "test": test}
             nulls.append(pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:], "n": n}).assign(**keys))
-    empty = pd.DataFrame(columns=list(NULL_COLUMNS))
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("n_units_a", "n_units_b"), "Int64"))
-    table = table.astype({"n_permutations": "Int64"})
     return {
-        "permutation": table,
-        "permutation_null": pd.concat(nulls, ignore_index=True)[list(NULL_COLUMNS)] if nulls else empty,
+        "permutation": PERMUTATION.frame(rows),
+        "permutation_null": PERMUTATION_NULL.frame(pd.concat(nulls, ignore_index=True) if nulls else ()),
     }

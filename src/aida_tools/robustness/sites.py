@@ -1,17 +1,4 @@
-"""Tables on sites: how large an effect would explain a contrast, and what the controls measure.
-
-`site_bound.tsv`, one row a contrast between sites: the estimate; `spread`, the sum of its squared site weights;
-`site_sd_bound`, the smallest site standard deviation (log-odds) at which its 95 % interval includes no difference, and
-`share_shift`, what one such deviation adds to `share_b`; beside it `batch_sd` (batches inside sites) and
-`control_site_sd` with their 95 % limits; all of it as a `sentence`. `status`: `bounded`; `includes-no-difference`, with
-or without site effects; `beyond-any-site-effect`; `no-site-recorded`; or why there is no estimate.
-
-`controls_effect.tsv`, one row a `quantity`: `site_sd` and `batch_sd` (log-odds), the `share` of the average control
-donor at each site (0 to 1), the `difference` of each pair of sites (log odds ratio, `site` minus `other_site`).
-
-`recalibrated.tsv`, one row a contrast between sites: the estimate, the same difference between the sites as the
-controls measure it, and the estimate less that difference, with both errors.
-"""
+"""Tables on sites: how large an effect would explain a contrast, and what the controls measure."""
 
 from __future__ import annotations
 
@@ -24,11 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from aida_tools.compare.contrasts import Contrast
-from aida_tools.compare.design import build_design, independent_columns
-from aida_tools.compare.estimate import Setting, batch_codes, make_settings
-from aida_tools.compare.fit import Estimate
-from aida_tools.compare.models import MODELS
+from aida_tools.design.contrasts import Contrast
+from aida_tools.design.matrix import build_design, independent_columns
+from aida_tools.design.questions import batch_codes
+from aida_tools.models.data import Estimate
+from aida_tools.models.settings import Setting
+from aida_tools.results.refit import Comparison
+from aida_tools.results.scale import on_log_odds
 from aida_tools.robustness import reml
 from aida_tools.robustness.bound import share_shift, site_bound
 from aida_tools.robustness.controls import (
@@ -40,25 +29,7 @@ from aida_tools.robustness.controls import (
     site_shares,
     site_spread,
 )
-from aida_tools.robustness.inputs import Compared
-from aida_tools.robustness.refit import fit_rows, selected, subset
-from aida_tools.robustness.scale import on_log_odds
-
-BOUND_COLUMNS = (
-    "contrast", "status", "aliased_with", "estimate", "std_error", "df", "ci_low", "ci_high", "share_a", "share_b",
-    "spread", "site_sd_bound", "share_shift", "batch_sd", "batch_sd_low", "batch_sd_high", "control_site_sd",
-    "control_site_sd_low", "control_site_sd_high", "sentence", "note",
-)  # fmt: skip
-CONTROL_COLUMNS = (
-    "quantity", "site", "other_site", "status", "estimate", "std_error", "df", "ci_low", "ci_high", "n_samples",
-    "n_batches", "n_cells", "note",
-)  # fmt: skip
-RECALIBRATED_COLUMNS = (
-    "contrast", "status", "estimate", "std_error", "df", "ci_low", "ci_high", "control_difference",
-    "control_std_error", "control_df", "recalibrated", "recalibrated_std_error", "recalibrated_df",
-    "recalibrated_ci_low", "recalibrated_ci_high", "recalibrated_p_value", "note",
-)  # fmt: skip
-
+from aida_tools.robustness.tables import CONTROLS_EFFECT, RECALIBRATED, SITE_BOUND
 
 #: Log odds by which a site is shifted to see what that does to a contrast.
 _STEP = 0.1
@@ -67,12 +38,12 @@ _STEP = 0.1
 class Sites:
     """The samples of the primary comparison at their sites."""
 
-    def __init__(self, compared: Compared) -> None:
+    def __init__(self, compared: Comparison) -> None:
         self.compared, self.selection = compared, compared.selection
-        counts = selected(compared.primary, compared.samples, self.selection)
+        counts = compared.chosen(compared.primary, self.selection)
         some = counts.totals > 0
         self.samples = self.selection.samples[some].reset_index(drop=True)
-        self.denominator = subset(counts, some)
+        self.denominator = counts.take(some)
         self.focus = self.denominator.types.index(compared.options["focus"])
         self.names = sorted(self.samples["site"].dropna().unique())
         #: 0/1 columns of the sites, shape (n, s).
@@ -81,9 +52,8 @@ class Sites:
     @cached_property
     def settings(self) -> list[Setting]:
         """The designs of the contrasts."""
-        by_batch = MODELS[self.compared.options["model"]].by_batch
-        formula, contrasts = self.selection.formula, self.compared.contrasts
-        return make_settings(self.denominator, self.samples, formula, contrasts, by_batch=by_batch)
+        c = self.compared
+        return c.settings(c.primary, self.selection, c.contrasts, c.options["model"])
 
     def _shifted(self, site: int, step: float) -> dict[str, float]:
         """Multiply the odds of the focus type at one site by exp(step); return every contrast by its name."""
@@ -93,7 +63,7 @@ class Sites:
         counts[here, self.focus] = d.totals[here] * special.expit(special.logit(share) + step)
         settings = [replace(setting, denominator=replace(d, counts=counts)) for setting in self.settings]
         options = self.compared.options
-        rows = fit_rows(settings, options["focus"], options["model"], robust=options["robust"])
+        rows = self.compared.rows(settings, options["focus"], options["model"])
         return {row["contrast"]: on_log_odds(row).get("estimate", np.nan) for row in rows}
 
     @cached_property
@@ -148,7 +118,7 @@ class Sites:
         return sd, *reml.profile_interval(response, variance, design, groups, 0)
 
 
-def controls_of(compared: Compared) -> tuple[Controls, list[str]]:
+def controls_of(compared: Comparison) -> tuple[Controls, list[str]]:
     """Return the control samples with a recorded site and cells of the denominator, and the names of the sites."""
     d, samples = compared.primary, compared.samples
     usable = (samples["is_control"] & samples["site"].notna()).to_numpy() & (d.totals > 0)
@@ -176,14 +146,14 @@ def _odds(row: dict[str, Any]) -> str:
 
 def _sentence(row: dict[str, Any]) -> str:
     """Say one row of the bound in words."""
-    name = row["contrast"].partition(": ")[2]
+    name = Contrast.parse(row["contrast"]).words()
     if row["status"] == "includes-no-difference":
-        text = f"{name}: {_odds(row)} includes no difference without any site effect."
+        text = f"{name}: {_odds(row)} includes 1 (no difference) even without any site effect."
     else:
         sd, share = row["site_sd_bound"], row["share_b"]
         text = (
             f"{name}: {_odds(row)}. Site effects of SD {sd:.2f} on the log-odds scale (a share of {_percent(share)} "
-            f"read as {_percent(share + row['share_shift'])}) are enough for it to include no difference."
+            f"measured as {_percent(share + row['share_shift'])}) are enough for it to include 1 (no difference)."
         )
     known = []
     if not np.isnan(row["batch_sd"]):
@@ -193,7 +163,7 @@ def _sentence(row: dict[str, Any]) -> str:
         low, high = _limit(row["control_site_sd_low"]), _limit(row["control_site_sd_high"])
         known.append(f"the same controls differ between sites by SD {row['control_site_sd']:.2f} ({low} to {high})")
     beside = "; ".join(known) or "nothing in these data says how large site effects are"
-    return f"{text} Beside it: {beside}."
+    return f"{text} For comparison: {beside}."
 
 
 def _t_interval(estimate: Estimate | Difference) -> dict[str, float]:
@@ -202,13 +172,13 @@ def _t_interval(estimate: Estimate | Difference) -> dict[str, float]:
     return {"ci_low": value - half, "ci_high": value + half}
 
 
-def between_sites(compared: Compared) -> list[tuple[Contrast, dict[str, Any]]]:
+def between_sites(compared: Comparison) -> list[tuple[Contrast, dict[str, Any]]]:
     """Return the primary contrasts that are not inside one site, with their rows of `estimates.tsv`."""
     rows = [{str(k): v for k, v in r.items()} for r in compared.estimates.to_dict("records")]
     return [(c, r) for c, r in zip(compared.contrasts, rows, strict=True) if r["status"] != "within-site"]
 
 
-def bound_table(compared: Compared, sites: Sites, spread: Spread | str) -> pd.DataFrame:
+def bound_table(compared: Comparison, sites: Sites, spread: Spread | str) -> pd.DataFrame:
     """Return `site_bound.tsv`."""
     asked = between_sites(compared)
     batch = sites.batch_sd() if asked else ""
@@ -223,7 +193,7 @@ def bound_table(compared: Compared, sites: Sites, spread: Spread | str) -> pd.Da
     ]
     rows = []
     for contrast, estimate in asked:
-        row: dict[str, Any] = {name: estimate.get(name) for name in BOUND_COLUMNS} | known
+        row: dict[str, Any] = {name: estimate.get(name) for name in SITE_BOUND.names} | known
         row["note"] = "; ".join(reasons) or None
         weights = None if estimate["status"] != "between-site" else sites.weights.get(str(contrast))
         if weights is None:
@@ -237,14 +207,14 @@ def bound_table(compared: Compared, sites: Sites, spread: Spread | str) -> pd.Da
         value = Estimate(estimate["estimate"], estimate["std_error"], estimate["df"])
         bound = site_bound(*value, row["spread"])
         if bound > reml.MAX_SD:
-            why = "sites hardly enter it: nearly all of it is told inside sites"
+            why = "the contrast is estimated almost entirely within sites"
             rows.append(row | {"status": "beyond-any-site-effect", "note": why})
             continue
         row["site_sd_bound"] = bound
         row["status"] = "bounded" if bound > 0 else "includes-no-difference"
         row["share_shift"] = share_shift(row["share_b"], row["site_sd_bound"])
         rows.append(row | {"sentence": _sentence(row)})
-    return pd.DataFrame(rows, columns=list(BOUND_COLUMNS))
+    return SITE_BOUND.frame(rows)
 
 
 def controls_table(controls: Controls, names: list[str], spread: Spread | str) -> pd.DataFrame:
@@ -265,7 +235,7 @@ def controls_table(controls: Controls, names: list[str], spread: Spread | str) -
             rows.append(row | {"status": "not-estimable", "note": spread})
         else:
             sd, low, high = spread[k]
-            wide = "the controls do not bound it from above" if high >= reml.MAX_SD else None
+            wide = "the controls give no upper limit" if high >= reml.MAX_SD else None
             rows.append(row | {"status": "estimated", "estimate": sd, "ci_low": low, "ci_high": high, "note": wide})
     for s, found in enumerate(site_shares(controls)):
         row = {"quantity": "share", "site": names[s], **size(controls.sites == s)}
@@ -282,7 +252,7 @@ def controls_table(controls: Controls, names: list[str], spread: Spread | str) -
         row = {"quantity": "difference", "site": names[s], "other_site": names[t]}
         row |= size((controls.sites == s) | (controls.sites == t)) | _state(found)
         rows.append(row if found.problem else row | _t_interval(found))
-    return pd.DataFrame(rows, columns=list(CONTROL_COLUMNS))
+    return CONTROLS_EFFECT.frame(rows)
 
 
 def _state(found: Difference) -> dict[str, Any]:
@@ -291,11 +261,11 @@ def _state(found: Difference) -> dict[str, Any]:
     return {"status": "estimated", "estimate": found.estimate, "std_error": found.std_error, "df": found.df}
 
 
-def recalibrated_table(compared: Compared, sites: Sites, controls: Controls, names: list[str]) -> pd.DataFrame:
+def recalibrated_table(compared: Comparison, sites: Sites, controls: Controls, names: list[str]) -> pd.DataFrame:
     """Return `recalibrated.tsv`."""
     rows = []
     for contrast, estimate in between_sites(compared):
-        row: dict[str, Any] = {name: estimate.get(name) for name in RECALIBRATED_COLUMNS}
+        row: dict[str, Any] = {name: estimate.get(name) for name in RECALIBRATED.names}
         rows.append(row)
         weights = None if estimate["status"] != "between-site" else sites.weights.get(str(contrast))
         if weights is None:
@@ -324,10 +294,10 @@ def recalibrated_table(compared: Compared, sites: Sites, controls: Controls, nam
             "recalibrated_ci_high": ends["ci_high"],
             "recalibrated_p_value": float(2 * stats.t.sf(abs(value / error), df)),
         }
-    return pd.DataFrame(rows, columns=list(RECALIBRATED_COLUMNS))
+    return RECALIBRATED.frame(rows)
 
 
-def site_tables(compared: Compared) -> dict[str, pd.DataFrame]:
+def site_tables(compared: Comparison) -> dict[str, pd.DataFrame]:
     """Return the three tables on sites: `site_bound`, `controls_effect`, `recalibrated`."""
     sites = Sites(compared)
     controls, names = controls_of(compared)

@@ -1,45 +1,30 @@
 """The specification curve: every contrast under every defensible choice.
 
-`specification.tsv`, one row a specification and contrast. The choices are columns: `denominator`, `annotator`, `model`,
-`covariates` (the formula), `donors` (which donors), `unresolved` (what becomes of cells that the annotator could not
-resolve). `estimate` and its limits are on the model's own scale; `log_odds_ratio`, `log_odds_ci_low` and
-`log_odds_ci_high` on one scale for all. `primary` marks the reported specification.
-
-`specification_summary.tsv`, one row a contrast: of `n_specifications` those with an estimate, the share of these that
-agree in sign with the reported one, and whose interval excludes no difference; the range of odds ratios.
 After Simonsohn, Simmons, Nelson 2020, doi 10.1038/s41562-020-0912-z.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from aida_tools.compare.contrasts import Contrast
-from aida_tools.compare.estimate import Setting, make_settings
-from aida_tools.compare.formula import parse_formula
-from aida_tools.compare.models import MODELS
-from aida_tools.compare.prepare import Denominator
-from aida_tools.robustness.inputs import Compared
-from aida_tools.robustness.refit import empty_row, fit_rows, select, selected
-from aida_tools.robustness.scale import on_log_odds
+from aida_tools.design.contrasts import Contrast
+from aida_tools.design.denominator import Denominator
+from aida_tools.design.formula import parse_formula
+from aida_tools.models.registry import MODELS
+from aida_tools.models.settings import Setting, make_settings
+from aida_tools.results.refit import Comparison, empty_row
+from aida_tools.results.scale import on_log_odds
+from aida_tools.robustness.step import Options
+from aida_tools.robustness.tables import SPECIFICATION, SPECIFICATION_SUMMARY
 
-CHOICES = ("denominator", "annotator", "model", "covariates", "donors", "unresolved")
-COLUMNS = (
-    "contrast", "specification", *CHOICES, "primary", "status", "estimate", "std_error", "df", "ci_low", "ci_high",
-    "p_value", "log_odds_ratio", "log_odds_ci_low", "log_odds_ci_high", "n_samples_a", "n_samples_b", "note",
-)  # fmt: skip
-SUMMARY_COLUMNS = (
-    "contrast", "n_possible", "n_specifications", "n_estimated", "same_sign", "excludes_1", "excludes_1_same_sign",
-    "minimum", "median", "maximum", "sentence",
-)  # fmt: skip
 AS_GIVEN, EXCLUDED, INCLUDED, AS_FOCUS = "as given", "left out", "added to the denominator", "counted as the focus type"
 
 
@@ -68,19 +53,24 @@ class Levels:
     Attributes
     ----------
     unresolved
-        Labels of cells that were not resolved further, such as `CD4+_T`.
+        Types of cells that were not resolved further.
     covariates
         Columns of the samples to adjust for as well, one at a time.
     strata
         Columns of the samples whose levels are looked at one by one.
     """
 
-    unresolved: tuple[str, ...] = ("CD4+_T", "T")
-    covariates: tuple[str, ...] = ("bmi", "smoking", "introns")
-    strata: tuple[str, ...] = ("introns",)
+    unresolved: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+
+    @classmethod
+    def asked(cls, options: Options, cohort: Mapping[str, Any]) -> Levels:
+        """Return what the options name; where they name nothing, what the cohort file declares."""
+        return cls(**{f.name: getattr(options, f.name) or tuple(cohort.get(f.name, ())) for f in fields(cls)})
 
 
-def formulas(compared: Compared, extra: Sequence[str]) -> list[str]:
+def formulas(compared: Comparison, extra: Sequence[str]) -> list[str]:
     """Return the formula as given, without covariates, with a spline of age, and with each extra covariate.
 
     Populations, and the donors, sites and batches they are compared inside, are no covariates: they stay.
@@ -97,14 +87,13 @@ def formulas(compared: Compared, extra: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(out))
 
 
-def donor_filters(compared: Compared, strata: Sequence[str]) -> dict[str, Donors]:
+def donor_filters(compared: Comparison, strata: Sequence[str]) -> dict[str, Donors]:
     """Return the filters of donors by name: numbers of cells, ages that all populations have, strata."""
     samples, used = compared.samples, compared.selection.samples
     least = compared.options["min_cells"]
     # Without a threshold of its own the comparison is tried without its smallest tenth.
     levels = [least, least // 2, 2 * least] if least else [0, int(used["n_cells"].quantile(0.1))]
-    everyone = np.ones(len(samples), bool)
-    out = {f"at least {n} cells": Donors(everyone, n) for n in levels}
+    out = {f"at least {n} cells": Donors(compared.everyone, n) for n in levels}
     ages = used.groupby("population")["age"]
     youngest, oldest = ages.quantile(0.05), ages.quantile(0.95)
     if youngest.notna().all() and len(ages) > 1 and (low := youngest.max()) < (high := oldest.min()):
@@ -116,7 +105,7 @@ def donor_filters(compared: Compared, strata: Sequence[str]) -> dict[str, Donors
     return out
 
 
-def _everything(compared: Compared, annotator: str) -> dict[str, np.ndarray]:
+def _everything(compared: Comparison, annotator: str) -> dict[str, np.ndarray]:
     """Return the counts of every type of an annotator, over all its denominators: type -> (n,)."""
     return {
         t: d.counts[:, k]
@@ -126,7 +115,7 @@ def _everything(compared: Compared, annotator: str) -> dict[str, np.ndarray]:
     }
 
 
-def unresolved_rules(compared: Compared, key: tuple[str, str], labels: Sequence[str]) -> dict[str, Denominator]:
+def unresolved_rules(compared: Comparison, key: tuple[str, str], labels: Sequence[str]) -> dict[str, Denominator]:
     """Return the counts of a denominator under each rule for unresolved cells.
 
     Parameters
@@ -141,7 +130,8 @@ def unresolved_rules(compared: Compared, key: tuple[str, str], labels: Sequence[
     Returns
     -------
     Rule -> counts: as given; left out of the denominator; those outside it added (for a denominator that has
-    unresolved cells of its own: `T` beside `CD4+_T`); those inside counted as the focus type (a bound, not a belief).
+    unresolved cells of its own: T cells beside CD4 T cells); those inside counted as the focus type (a bound, not a
+    belief).
     """
     d, focus = compared.denominators[key], compared.options["focus"]
     counts = _everything(compared, key[0])
@@ -169,7 +159,7 @@ def unresolved_rules(compared: Compared, key: tuple[str, str], labels: Sequence[
 class Grid:
     """All choices, what each stands for, and the designs they share."""
 
-    def __init__(self, compared: Compared, levels: Levels) -> None:
+    def __init__(self, compared: Comparison, levels: Levels) -> None:
         self.compared = compared
         options = compared.options
         focus = options["focus"]
@@ -218,13 +208,13 @@ def _answer(grid: Grid, formula: str, donors: str, specs: list[Specification]) -
     options = compared.options
     chosen = grid.donors[donors]
     parsed = parse_formula(formula, compared.samples.columns)
-    selection = select(compared, chosen.mask, parsed, chosen.min_cells)
+    selection = compared.select(chosen.mask, parsed, chosen.min_cells)
     designs: dict[tuple[bool, bytes], list[Setting]] = {}
     out: list[dict[str, Any]] = []
     for spec in specs:
         named = spec._asdict()
         d = grid.counts[spec.annotator, spec.denominator][spec.unresolved]
-        here = None if selection is None else selected(d, compared.samples, selection)
+        here = None if selection is None else compared.chosen(d, selection)
         if selection is None or here is None or not (here.totals > 0).any():
             out += [named | empty_row(c, "no sample is left") for c in contrasts]
             continue
@@ -233,9 +223,9 @@ def _answer(grid: Grid, formula: str, donors: str, specs: list[Specification]) -
         key = by_batch, some.tobytes()
         if key not in designs:
             designs[key] = make_settings(here, selection.samples, selection.formula, contrasts, by_batch=by_batch)
-        present = replace(here, counts=here.counts[some], totals=here.totals[some])
+        present = here.take(some)
         settings = [replace(setting, denominator=present) for setting in designs[key]]
-        for row in fit_rows(settings, options["focus"], spec.model, robust=options["robust"]):
+        for row in compared.rows(settings, options["focus"], spec.model):
             converted = on_log_odds(row)
             comparable = {
                 "log_odds_ratio": converted.get("estimate"),
@@ -253,7 +243,7 @@ def _summary(table: pd.DataFrame, contrast: Contrast, n_possible: int) -> dict[s
     out: dict[str, Any] = {
         "contrast": str(contrast), "n_possible": n_possible, "n_specifications": len(rows), "n_estimated": len(some),
     }  # fmt: skip
-    name = str(contrast).partition(": ")[2]
+    name = contrast.words()
     reported = rows.loc[rows["primary"], "estimate"]
     if some.empty or reported.isna().any():
         what = "no specification has an estimate" if some.empty else "the reported specification has no estimate"
@@ -275,14 +265,14 @@ def _summary(table: pd.DataFrame, contrast: Contrast, n_possible: int) -> dict[s
         "sentence": (
             f"{name}: {out['n_estimated']} of {out['n_specifications']} specifications have an estimate; "
             f"{100 * out['same_sign']:.0f} % agree in sign with the reported one, "
-            f"{100 * out['excludes_1_same_sign']:.0f} % also exclude no difference; odds ratios {low:.2f} to "
+            f"{100 * out['excludes_1_same_sign']:.0f} % also have an interval without 1; odds ratios {low:.2f} to "
             f"{high:.2f}, median {middle:.2f}."
         )
     }
 
 
 def specification_tables(
-    compared: Compared, *, levels: Levels | None = None, limit: int = 1000, seed: int = 1, threads: int = 1
+    compared: Comparison, *, levels: Levels | None = None, limit: int = 1000, seed: int = 1, threads: int = 1
 ) -> dict[str, pd.DataFrame]:
     """Return `specification` and `specification_summary`.
 
@@ -310,12 +300,8 @@ def specification_tables(
         bar = tqdm(jobs, desc="specifications", unit="design", disable=None, leave=False)
         rows = [row for job in bar for row in job.result()]
     for row in rows:
-        spec = Specification(*(row[c] for c in CHOICES))
+        spec = Specification(*(row[c] for c in Specification._fields))
         row |= {"specification": number[spec], "primary": spec == grid.primary}
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("specification", kind="stable", ignore_index=True)
-    table = table.astype(dict.fromkeys(("n_samples_a", "n_samples_b"), "Int64"))
-    numbers = ["estimate", "std_error", "df", "ci_low", "ci_high", "p_value"]
-    numbers += ["log_odds_ratio", "log_odds_ci_low", "log_odds_ci_high"]
-    table[numbers] = table[numbers].astype(float)
-    summary = pd.DataFrame([_summary(table, c, n_possible) for c in compared.contrasts], columns=list(SUMMARY_COLUMNS))
+    table = SPECIFICATION.frame(rows).sort_values("specification", kind="stable", ignore_index=True)
+    summary = SPECIFICATION_SUMMARY.frame([_summary(table, c, n_possible) for c in compared.contrasts])
     return {"specification": table, "specification_summary": summary}

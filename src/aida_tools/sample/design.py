@@ -65,7 +65,7 @@ def make_samples(
 
     Returns
     -------
-    One row a sample, in the order of batches, at least three donors: `donor_id, population, sex, age` (years)`,
+    One row per sample, in the order of batches, at least three donors: `donor_id, population, sex, age` (years)`,
     is_control, bmi` (kg/m2)`, smoking` ("0", "1", missing)`, viability` (%)`, site, batch, introns, aligner, institute,
     depth, trap, n_cells`.
     Donors of all sites but Korea have a BMI, except some; the populations of a site rotate within each batch.

@@ -72,7 +72,7 @@ def sample_obs(samples: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     Returns
     -------
-    One row a sample, columns as in AIDA v2. A control has one `sample_id` wherever it was run.
+    One row per sample, columns as in AIDA v2. A control has one `sample_id` wherever it was run.
     """
     control = samples["is_control"]
     aligner = samples["aligner"]
@@ -121,7 +121,7 @@ def make_obs(
 
     Returns
     -------
-    One row a cell; text columns are categorical; the index is `BARCODE-LIBRARY`.
+    One row per cell; text columns are categorical; the index is `BARCODE-LIBRARY`.
     """
     columns: dict[str, object] = {}
 

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.files import staged, write_json
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.files import staged, write_json
 from aida_tools.sample import composition, design, expression
+from aida_tools.sample.step import Options
 from aida_tools.sample.truth import (
     EFFECTS,
     FOCUS,
@@ -30,6 +31,7 @@ from aida_tools.sample.truth import (
 DEPTH_SD, GENE_SDS = 0.30, {"donor_id": 0.12, "batch": 0.08, "site": 0.15}
 INTRON_GENE_SD = 0.3
 BLOCK = 4096
+_DEFAULT = Options()
 
 
 def parse_batches(values: tuple[str, ...] | list[str]) -> dict[str, int]:
@@ -48,11 +50,9 @@ def parse_batches(values: tuple[str, ...] | list[str]) -> dict[str, int]:
     for text in values:
         site, equals, number = text.partition("=")
         if not equals or not number.strip().isdecimal():
-            msg = f"--batches: value '{text}' must look like SG=8: a site, '=' and a whole number."
-            raise AidaError(msg)
+            raise AidaError(f"--batches: value '{text}' must look like SG=8: a site, '=' and a whole number.")
         if site.strip() in batches:
-            msg = f"--batches: site '{site.strip()}' is given twice. Name each site once."
-            raise AidaError(msg)
+            raise AidaError(f"--batches: site '{site.strip()}' is given twice. Name each site once.")
         batches[site.strip()] = int(number)
     check_batches(batches)
     return batches
@@ -68,12 +68,10 @@ def check_batches(batches: Mapping[str, int]) -> dict[str, int]:
     """
     for site, number in batches.items():
         if site not in design.SITES:
-            msg = f"batches: unknown site '{site}'. {did_you_mean(site, design.SITES)}"
-            raise AidaError(msg)
+            raise AidaError(f"batches: unknown site '{site}'. {did_you_mean(site, design.SITES)}")
         if not 0 <= number <= 999 or (site == "SG" and number == 0):
             low = 1 if site == "SG" else 0
-            msg = f"batches: site '{site}': value {number} must be from {low} to 999."
-            raise AidaError(msg)
+            raise AidaError(f"batches: site '{site}': value {number} must be from {low} to 999.")
     return {site: batches.get(site, spec.batches) for site, spec in design.SITES.items()}
 
 
@@ -189,9 +187,13 @@ def draw_cohort(
 
 
 def write_sample(
-    out: Path, *, seed: int = 1, donors_per_batch: int = 15, cells_per_donor: int = 120,
+    out: Path,
+    *,
+    seed: int = _DEFAULT.seed,
+    donors_per_batch: int = _DEFAULT.donors_per_batch,
+    cells_per_donor: int = _DEFAULT.cells_per_donor,
     batches: Mapping[str, int] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Make the SYNTHETIC cohort in the shape of AIDA v2 and write `sample.h5ad` and `truth.json`.
 
     Parameters
@@ -213,8 +215,9 @@ def write_sample(
     # anndata is slow to import, and a mistyped option should be told at once.
     per_site = check_batches(batches or {})
     if sum(per_site.values()) * donors_per_batch < 3:
-        msg = f"batches: one batch of {donors_per_batch} donors is too small. Ask for at least 3 donors in all."
-        raise AidaError(msg)
+        raise AidaError(
+            f"batches: one batch of {donors_per_batch} donors is too small. Ask for at least 3 donors in all."
+        )
     from aida_tools.sample import h5ad
 
     options = {"donors_per_batch": donors_per_batch, "cells_per_donor": cells_per_donor, "batches": per_site}

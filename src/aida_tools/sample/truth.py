@@ -119,4 +119,4 @@ def describe(
             "intron_batches": sorted(set(samples.loc[samples["introns"], "batch"])),
         },
         "traps": {**traps, "controls": sorted(set(samples.loc[samples["is_control"], "donor_id"]))},
-    }  # fmt: skip
+    }

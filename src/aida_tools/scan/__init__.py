@@ -1,1 +1,1 @@
-"""One pass over the counts, block by block: quality, marker gate, model scores, and sums by sample and label."""
+"""One pass over the counts, block by block: quality, marker gate, classifier scores, and sums by sample and label."""

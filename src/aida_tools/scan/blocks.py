@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from aida_tools.cohort.read import explain_h5_error
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
 from aida_tools.scan import kernels
 from aida_tools.scan.chunks import Scratch
 

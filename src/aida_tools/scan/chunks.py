@@ -71,13 +71,11 @@ class ChunkedArray:
                 try:
                     raw = isal_zlib.decompress(raw, bufsize=size)
                 except igzip_lib.IsalError as error:  # type: ignore[misc]
-                    msg = f"the chunk at entry {first} cannot be inflated: {error}"
-                    raise OSError(msg) from error
+                    raise OSError(f"the chunk at entry {first} cannot be inflated: {error}") from error
             else:
                 raw = np.frombuffer(raw, np.uint8).reshape(self.dtype.itemsize, -1).T.tobytes()
         if len(raw) != size:
-            msg = f"the chunk at entry {first} has {len(raw)} bytes instead of {size}"
-            raise OSError(msg)
+            raise OSError(f"the chunk at entry {first} has {len(raw)} bytes instead of {size}")
         return np.frombuffer(raw, dtype=self.dtype)
 
 

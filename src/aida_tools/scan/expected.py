@@ -1,4 +1,4 @@
-"""Expected counts: a model's calibrated probabilities summed by sample and class, exactly."""
+"""Expected counts: a classifier's calibrated probabilities summed by sample and class, exactly."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.schema import write_parquet
 from aida_tools.scan import kernels
-from aida_tools.scan.model import LinearModel
+from aida_tools.scan.classifier import LinearClassifier
 from aida_tools.scan.network import Network
-from aida_tools.tables import write_parquet
+from aida_tools.scan.tables import EXPECTED_LABELS
 
 
 class Expected:
@@ -23,9 +24,9 @@ class Expected:
     Parameters
     ----------
     name
-        The model.
+        The classifier.
     samples, labels
-        Names of the samples and of the model's classes; every pair is a row, also without any cell.
+        Names of the samples and of the classifier's classes; every pair is a row, also without any cell.
     """
 
     def __init__(self, name: str, samples: Sequence[str], labels: Sequence[str]):
@@ -47,7 +48,7 @@ class Expected:
             kernels.add_probabilities(sample, label, probabilities, self._sums)
 
     def write(self, path: Path) -> None:
-        """Write the table `sample_id, label, n_expected`, labels running fastest."""
+        """Write the table, labels running fastest."""
         table = pd.DataFrame(
             {
                 "sample_id": np.repeat(np.array(self.samples, dtype=object), len(self.labels)),
@@ -55,51 +56,48 @@ class Expected:
                 "n_expected": self._sums.ravel() / kernels.ONE,
             }
         )
-        write_parquet(table, path)
+        write_parquet(EXPECTED_LABELS.frame(table), path)
 
 
 def open_expected(
-    names: Sequence[str], models: Sequence[LinearModel | Network], samples: Sequence[str] | None
+    names: Sequence[str], classifiers: Sequence[LinearClassifier | Network], samples: Sequence[str] | None
 ) -> list[Expected]:
-    """Make room for the expected counts of these models.
+    """Make room for the expected counts of these classifiers.
 
     Parameters
     ----------
     names
-        The wanted models.
-    models
-        The models of the scan.
+        The wanted classifiers.
+    classifiers
+        The classifiers of the scan.
     samples
         Names of the samples, if they are known.
 
     Raises
     ------
     AidaError
-        If the samples are not known, a model is not of this scan, or its probabilities are not calibrated ones of
+        If the samples are not known, a classifier is not of this scan, or its probabilities are not calibrated ones of
         classes that exclude one another.
     """
-    known = {model.name: model for model in models}
+    known = {classifier.name: classifier for classifier in classifiers}
     found = []
     for name in names:
         if samples is None:
-            msg = "--expected sums by sample: name the table of cells, --samples results/.../cells.parquet."
-            raise AidaError(msg)
+            raise AidaError("--expected sums by sample: name the table of cells, --samples results/.../cells.parquet.")
         if name not in known:
-            msg = f"--expected {name}: no model of this scan (--model) is called so. {did_you_mean(name, known)}"
-            raise AidaError(msg)
-        model = known[name]
-        if not isinstance(model, LinearModel) or model.link != "softmax":
+            raise AidaError(f"--expected {name}: this scan has no classifier of that name. {did_you_mean(name, known)}")
+        classifier = known[name]
+        if not isinstance(classifier, LinearClassifier) or classifier.link != "softmax":
             why = (
-                "gives every class a probability by itself (sigmoid), so those of a cell do not add up to one cell"
-                if isinstance(model, LinearModel)
-                else "is a network whose probabilities nobody calibrated on labelled cells"
+                "gives every class a probability by itself (sigmoid), so that those of a cell do not add up to 1"
+                if isinstance(classifier, LinearClassifier)
+                else "is a network whose probabilities were not calibrated on labelled cells"
             )
-            msg = (
-                f"--expected {name}: this model {why}. Expected counts need a model made by `aida-tools model train`, "
-                "which is calibrated on donors it has not learnt from."
+            raise AidaError(
+                f"--expected {name}: this classifier {why}. Expected counts need one made by `aida-tools classifier "
+                "train`: it is calibrated on donors it did not learn from."
             )
-            raise AidaError(msg)
-        found.append(Expected(name, samples, model.classes.tolist()))
+        found.append(Expected(name, samples, classifier.classes.tolist()))
     return found
 
 

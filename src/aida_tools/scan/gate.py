@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.tables import read_tsv
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.schema import read_tsv
 
 SETS = ("T", "B", "NK", "Myeloid", "Platelet", "CD8", "Treg")
 #: Labels the gate gives; the last is for cells no lineage claims.
@@ -75,29 +75,29 @@ def read_gate(path: Path) -> Gate:
     table = read_tsv(path)
     for column in ("set", "gene", "rate_in", "rate_out", "source"):
         if column not in table.columns:
-            msg = f"{path}: column '{column}' is missing. {did_you_mean(column, table.columns)}"
-            raise AidaError(msg)
+            raise AidaError(f"{path}: column '{column}' is missing. {did_you_mean(column, table.columns)}")
     rates = table[["rate_in", "rate_out"]].apply(pd.to_numeric, errors="coerce")
     for row, (name, gene, source) in enumerate(zip(table["set"], table["gene"], table["source"], strict=True)):
         if name not in SETS:
-            msg = f"{path}: column 'set', row {row + 1}: unknown set '{name}'. {did_you_mean(str(name), SETS)}"
-            raise AidaError(msg)
+            raise AidaError(
+                f"{path}: column 'set', row {row + 1}: unknown set '{name}'. {did_you_mean(str(name), SETS)}"
+            )
         if pd.isna(source):
-            msg = f"{path}: column 'source', row {row + 1}: empty. Say where it is known that {gene} marks {name}."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{path}: column 'source', row {row + 1}: empty. Say where it is known that {gene} marks {name}."
+            )
         if name == "Treg" and not (rates.iloc[row] > 0).all():
-            msg = f"{path}: row {row + 1}: the Treg gene {gene} needs a rate_in and a rate_out above 0 (per 10,000)."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{path}: row {row + 1}: the Treg gene {gene} needs a rate_in and a rate_out above 0 (per 10,000)."
+            )
     repeated = np.flatnonzero(table["gene"].isna() | table["gene"].duplicated())
     if len(repeated):
         value = table["gene"].iloc[repeated[0]]
-        msg = f"{path}: column 'gene', row {repeated[0] + 1}: value '{value}' is empty or stands there twice."
-        raise AidaError(msg)
+        raise AidaError(f"{path}: column 'gene', row {repeated[0] + 1}: value '{value}' is empty or occurs twice.")
     sets = {name: np.flatnonzero(table["set"] == name) for name in SETS}
     empty = [name for name, columns in sets.items() if not len(columns)]
     if empty:
-        msg = f"{path}: column 'set': no gene for '{empty[0]}'. Every set needs one: {', '.join(SETS)}."
-        raise AidaError(msg)
+        raise AidaError(f"{path}: column 'set': no gene for '{empty[0]}'. Every set needs one: {', '.join(SETS)}.")
     treg = rates.iloc[sets["Treg"]]
     return Gate(tuple(table["gene"]), sets, treg["rate_in"].to_numpy(float), treg["rate_out"].to_numpy(float))
 

@@ -16,26 +16,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from aida_tools.errors import AidaError
-from aida_tools.files import staged
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import staged
 from aida_tools.scan.blocks import Genes
 from aida_tools.scan.expected import gather_expected
 from aida_tools.scan.pseudobulk import write_groups
-from aida_tools.scan.run import SCAN, write_scan
-from aida_tools.scan.thin import THINNING
+from aida_tools.scan.run import write_scan
+from aida_tools.scan.tables import SCAN, THINNING
 
 
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / "provenance.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["step"] != "scan" or not (folder / SCAN).is_file():
-            raise KeyError(SCAN)
+        if record["step"] != "scan" or not (folder / SCAN.file).is_file():
+            raise KeyError(SCAN.file)
         # What it summed is read below.
         _ = [record["details"][key] for key in ("pseudobulk", "expected", "thinning")]
     except (OSError, ValueError, KeyError) as error:
-        msg = f"{folder}: not a folder that `aida-tools scan` finished ({error})."
-        raise AidaError(msg) from error
+        raise AidaError(f"{folder}: not a folder that `aida-tools scan` finished ({error}).") from error
     return cast(dict[str, Any], record)
 
 
@@ -47,22 +46,23 @@ def _check_parts(folders: Sequence[Path], records: Sequence[dict[str, Any]]) -> 
         details = dict(record["details"])
         start, stop = details.pop("start"), details.pop("stop")
         if details != whole or record["inputs"] != records[0]["inputs"]:
-            msg = f"{folder}: scanned from other inputs or with other models than {folders[0]}. Scan it again."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{folder}: scanned from other inputs or with other classifiers than {folders[0]}. Scan it again."
+            )
         if start != end:
             what = "are missing" if start > end else "are there twice"
             low, high = sorted((start, end))
-            msg = f"{folder}: the cells {low}:{high} {what} among the scans. Name each range once."
-            raise AidaError(msg)
+            raise AidaError(f"{folder}: the cells {low}:{high} {what} among the scans. Name each range once.")
         end = stop
     if end != whole["n_cells"]:
-        msg = f"{folders[-1]}: the scans end at cell {end} of {whole['n_cells']}. Name the ranges that are missing too."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{folders[-1]}: the scans end at cell {end} of {whole['n_cells']}. Name the ranges that are missing too."
+        )
 
 
 def _tables(folders: Sequence[Path]) -> Iterator[pa.Table]:
     for folder in folders:
-        for batch in pq.ParquetFile(folder / SCAN).iter_batches(8192):
+        for batch in pq.ParquetFile(folder / SCAN.file).iter_batches(8192):
             yield pa.Table.from_batches([batch])
 
 
@@ -110,14 +110,14 @@ def gather(folders: Sequence[Path], out: Path) -> None:
     whole = records[ordered[0]]["details"]
     sums = [f"pseudobulk.{name}.h5ad" for name in whole["pseudobulk"]]
     expected = [f"expected.{name}.parquet" for name in whole["expected"]]
-    inputs = [folder / name for folder in ordered for name in (SCAN, *sums, *expected)]
+    inputs = [folder / name for folder in ordered for name in (SCAN.file, *sums, *expected)]
     details = {**whole, "start": 0, "stop": records[ordered[-1]]["details"]["stop"]}
     with staged(out, step="scan", inputs=inputs, seed=records[ordered[0]]["seed"], details=details) as staging:
-        write_scan(_tables(ordered), staging / SCAN)
+        write_scan(_tables(ordered), staging / SCAN.file)
         for name in sums:
             _gather_pseudobulk([folder / name for folder in ordered], staging / name)
         for name in expected:
             gather_expected([folder / name for folder in ordered], staging / name)
         if whole["thinning"]:
             # The same in every part: it is of the whole file.
-            shutil.copyfile(ordered[0] / THINNING, staging / THINNING)
+            shutil.copyfile(ordered[0] / THINNING.file, staging / THINNING.file)

@@ -249,7 +249,7 @@ def linear_scores(
     constant: NDArray[np.float64],
     target: float,
 ) -> NDArray[np.float64]:
-    r"""Score cells by a linear model on standardised, clipped log1p expression, without making anything dense.
+    r"""Score cells by a linear classifier on standardised, clipped log1p expression, without making anything dense.
 
     With :math:`x_g = \log(1 + target \cdot count_g / total)`, CellTypist's score of a class is
     :math:`b + \sum_g \min((x_g - m_g) / s_g, 10) w_g`. Since it clips above only and a gene that was not seen
@@ -263,7 +263,7 @@ def linear_scores(
     total
         Total count of each cell over all genes, array of shape (n_cells,).
     slot
-        Feature of the model each gene is, array of shape (n_genes,); -1 for none.
+        Feature of the classifier each gene is, array of shape (n_genes,); -1 for none.
     weight
         :math:`w / s`, array of shape (n_features, n_classes).
     cap

@@ -1,4 +1,4 @@
-"""A small neural network in two stages, as actinn has it, in the same safe form as the linear models."""
+"""A small neural network in two stages, as actinn has it, in the same safe form as the linear classifiers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aida_tools.errors import AidaError
-from aida_tools.files import sha256, write_json
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import sha256, write_json
 from aida_tools.scan import kernels
-from aida_tools.scan.model import ARRAYS, RECORD
+from aida_tools.scan.classifier import ARRAYS, RECORD
 
 FORMAT, VERSION = "aida-tools network", 1
 _LAYERS = 4
@@ -60,17 +60,17 @@ class Network:
             shapes = list(itertools.pairwise(sizes))
             fits = [w.shape for w, _ in layers] == shapes and [len(b) for _, b in layers] == sizes[1:]
             if len(layers) != _LAYERS or not fits or sizes[-1] != len(classes):
-                msg = f"model '{self.name}': its layers do not fit one another, its genes or its classes."
-                raise AidaError(msg)
+                raise AidaError(
+                    f"classifier '{self.name}': its layers do not fit one another, its genes or its classes."
+                )
             if not all(np.isfinite(part).all() for layer in layers for part in layer):
-                msg = f"model '{self.name}': its weights must be finite numbers."
-                raise AidaError(msg)
+                raise AidaError(f"classifier '{self.name}': its weights must be finite numbers.")
         if self.parent not in self.coarse_classes or len(self.symbols) != len(self.genes):
-            msg = f"model '{self.name}': no coarse class '{self.parent}', or not a symbol for every gene."
-            raise AidaError(msg)
+            raise AidaError(
+                f"classifier '{self.name}': no coarse class '{self.parent}', or not a symbol for every gene."
+            )
         if len(set(self.classes)) < len(self.classes):
-            msg = f"model '{self.name}': a class is there twice."
-            raise AidaError(msg)
+            raise AidaError(f"classifier '{self.name}': a class occurs twice.")
 
     @property
     def classes(self) -> NDArray[np.str_]:
@@ -131,7 +131,7 @@ def join_stages(
 
 
 def save_network(network: Network, folder: Path) -> None:
-    """Write `model.npz` and `model.json` into a folder; the JSON holds the digest of the arrays."""
+    """Write `classifier.npz` and `classifier.json` into a folder; the JSON holds the digest of the arrays."""
     arrays: dict[str, Any] = {
         f"{stage}_{kind}{i}": part
         for stage, layers in (("coarse", network.coarse), ("fine", network.fine))
@@ -158,8 +158,9 @@ def load_network(folder: Path) -> Network:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if record["version"] != VERSION or sha256(folder / ARRAYS) != record["arrays_sha256"]:
-            msg = f"{folder}: of another version, or its SHA-256 is not the one in {RECORD}. Make the model again."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{folder}: of another version, or its SHA-256 is not the one in {RECORD}. Make the classifier again."
+            )
         with np.load(folder / ARRAYS, allow_pickle=False) as stored:
             stages: dict[str, Any] = {
                 stage: [tuple(stored[f"{stage}_{kind}{i}"].astype(np.float64) for kind in "Wb") for i in range(_LAYERS)]
@@ -168,5 +169,6 @@ def load_network(folder: Path) -> Network:
             names = {name: stored[name] for name in ("genes", "symbols", "coarse_classes", "fine_classes")}
         return Network(name=record["name"], parent=record["parent"], about=record["about"], **stages, **names)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        msg = f"{folder}: not a readable network ({type(error).__name__}: {error}). Make the model again."
-        raise AidaError(msg) from error
+        raise AidaError(
+            f"{folder}: not a readable network ({type(error).__name__}: {error}). Make the classifier again."
+        ) from error

@@ -40,7 +40,7 @@ def each_block[T](
     step
         Name of the work, for the progress bar.
     threads, size
-        Threads at work and cells a block: purely settings of memory and speed.
+        Threads at work and cells per block: purely settings of memory and speed.
     start, stop
         Rows of the file; all by default.
     """

@@ -14,10 +14,10 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from aida_tools.errors import AidaError
+from aida_tools.core.errors import AidaError
+from aida_tools.core.tables import read_cells
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Genes
-from aida_tools.tables import read_cells
 
 #: Bytes of sums that may lie in memory before those of the group that waited longest are left to the disk.
 _RESIDENT = 192 * 2**20
@@ -54,11 +54,11 @@ class Samples:
         mine = self._ids.slice(start, len(cell_ids)).to_pylist()
         for row, (here, there) in enumerate(zip(mine, cell_ids, strict=False), start=start + 1):
             if here != there:
-                msg = f"{self.path}: row {row} is cell '{here}', but the counts have '{there}' there. Make it again."
-                raise AidaError(msg)
+                raise AidaError(
+                    f"{self.path}: row {row} is cell '{here}', but the counts have '{there}' there. Make it again."
+                )
         if len(mine) < len(cell_ids):
-            msg = f"{self.path}: {len(self._ids)} cells, fewer than the file of counts has. Make it again."
-            raise AidaError(msg)
+            raise AidaError(f"{self.path}: {len(self._ids)} cells, fewer than the file of counts has. Make it again.")
 
 
 class Pseudobulk:
@@ -137,7 +137,7 @@ class Pseudobulk:
         return row
 
     def write(self, path: Path, genes: Genes) -> None:
-        """Write the sums as h5ad, once: a row a group, counts in `X`, `sample_id`, `label`, `n_cells` in `obs`."""
+        """Write the sums as h5ad, once: one row per group, counts in `X`, `sample_id`, `label`, `n_cells` in `obs`."""
         for group in list(self._row):
             self._leave(group)
         write_groups(path, self.name, self.samples, self.labels, self.n_cells, genes, self._read)

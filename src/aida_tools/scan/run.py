@@ -18,22 +18,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from aida_tools.cohort.source import SOURCE, counts_file
-from aida_tools.config import load_cohort
-from aida_tools.errors import AidaError, did_you_mean
-from aida_tools.files import file_of, staged
+from aida_tools.core.cohort_file import load_cohort
+from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.files import file_of, staged
+from aida_tools.core.names import AUTHOR, GATE
+from aida_tools.core.tables import CELLS
 from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
+from aida_tools.scan.classifier import RECORD, find_classifier
 from aida_tools.scan.expected import Expected, open_expected
-from aida_tools.scan.model import RECORD, find_model
 from aida_tools.scan.passes import each_block
 from aida_tools.scan.pseudobulk import Pseudobulk, Samples
-from aida_tools.scan.scorers import Contrast, Model, Scored, Scorer, load_models, make_scorer
+from aida_tools.scan.scorers import Classifier, Contrast, Scored, Scorer, load_classifiers, make_scorer
 from aida_tools.scan.stores import open_counts
-from aida_tools.scan.thin import THINNING, Thinning, read_thinning
-from aida_tools.tables import AUTHOR, CELLS, GATE, write_tsv
+from aida_tools.scan.tables import SCAN, THINNING
+from aida_tools.scan.thin import Thinning, read_thinning
 
-SCAN = "scan.parquet"
 #: Rows of a Parquet row group; fixed, so that the file does not depend on how the scan was cut up.
 _ROW_GROUP = 65_536
 #: Without these genes the gate says nothing of use.
@@ -64,32 +65,26 @@ def parse_rows(cells: str | None, part: str | None, n_cells: int) -> tuple[int, 
         If both are given, one is not of its form, or the rows are none or beyond the file's last cell.
     """
     if not n_cells:
-        msg = "the count matrix has no cell, so there is nothing to scan."
-        raise AidaError(msg)
+        raise AidaError("the count matrix has no cell, so there is nothing to scan.")
     if cells is not None and part is not None:
-        msg = f"--cells {cells} and --part {part} both say which rows to scan. Give one of them."
-        raise AidaError(msg)
+        raise AidaError(f"--cells {cells} and --part {part} both say which rows to scan. Give one of them.")
     if part is not None:
         match = re.fullmatch(r"(\d+)/(\d+)", part)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            msg = f"--part {part}: write K/N with K from 1 to N, such as 1/4 for the first of four parts."
-            raise AidaError(msg)
+            raise AidaError(f"--part {part}: write K/N with K from 1 to N, such as 1/4 for the first of four parts.")
         k, n = int(match[1]), int(match[2])
         if n > n_cells:
-            msg = f"--part {part}: the file has {n_cells} cells, too few for {n} parts. Ask for fewer parts."
-            raise AidaError(msg)
+            raise AidaError(f"--part {part}: the file has {n_cells} cells, too few for {n} parts. Ask for fewer parts.")
         return (k - 1) * n_cells // n, k * n_cells // n
     if cells is None:
         return 0, n_cells
     match = re.fullmatch(r"(\d*):(\d*)", cells)
     if match is None:
-        msg = f"--cells {cells}: write a range of rows such as 0:100000."
-        raise AidaError(msg)
+        raise AidaError(f"--cells {cells}: write a range of rows such as 0:100000.")
     start = int(match[1] or 0)
     stop = int(match[2] or n_cells)
     if not start < stop <= n_cells:
-        msg = f"--cells {cells}: not a range within the {n_cells} cells of the file (0:{n_cells})."
-        raise AidaError(msg)
+        raise AidaError(f"--cells {cells}: not a range within the {n_cells} cells of the file (0:{n_cells}).")
     return start, stop
 
 
@@ -100,14 +95,14 @@ class Plan:
     is_mito: NDArray[np.bool_]
     gate: gates.Gate
     gate_slot: NDArray[np.int32]
-    models: Sequence[Scorer] = ()
+    classifiers: Sequence[Scorer] = ()
     samples: Samples | None = None
     pseudobulk: Sequence[Pseudobulk] = ()
     expected: Sequence[Expected] = ()
     thinning: Thinning | None = None
 
     def scan(self, block: Block, cell_ids: NDArray[np.object_]) -> pa.Table:
-        """Scan one block; a row a cell."""
+        """Scan one block into a table of one row per cell."""
         if self.samples is not None:
             self.samples.check(block.start, cell_ids)
         if self.thinning is not None:
@@ -126,10 +121,10 @@ class Plan:
         counts = kernels.gather(*csr, self.gate_slot, len(self.gate.genes))
         labels[GATE] = _gate_columns(columns, gates.apply_gate(self.gate, counts, total))
         columns |= {f"count:{gene}": counts[:, i] for i, gene in enumerate(self.gate.genes)}
-        for model in self.models:
-            scored = model.score(block, total)
-            labels[model.name] = _model_columns(columns, model, scored, total)
-            probabilities[model.name] = scored.probabilities
+        for classifier in self.classifiers:
+            scored = classifier.score(block, total)
+            labels[classifier.name] = _classifier_columns(columns, classifier, scored, total)
+            probabilities[classifier.name] = scored.probabilities
         if self.samples is not None:
             rows = slice(block.start, block.start + len(block))
             labels[AUTHOR], sample = self.samples.author[rows], self.samples.codes[rows]
@@ -155,17 +150,19 @@ def _gate_columns(columns: Columns, gated: gates.Gated) -> NDArray[np.int8]:
     return gated.label
 
 
-def _model_columns(columns: Columns, model: Scorer, scored: Scored, total: NDArray[np.int64]) -> NDArray[np.int16]:
-    """Add what a model says; return the labels, -1 for a cell without counts, of which it can say nothing."""
+def _classifier_columns(
+    columns: Columns, classifier: Scorer, scored: Scored, total: NDArray[np.int64]
+) -> NDArray[np.int16]:
+    """Add what a classifier says; return the labels, -1 for a cell without counts, of which it can say nothing."""
     empty = total == 0
     labels = pa.array(scored.label, mask=empty)
     columns |= {
-        f"{model.name}:label": pa.DictionaryArray.from_arrays(labels, model.classes.tolist()),
-        f"{model.name}:probability": pa.array(scored.probability, mask=empty),
-        f"{model.name}:margin": pa.array(scored.margin, mask=empty),
+        f"{classifier.name}:label": pa.DictionaryArray.from_arrays(labels, classifier.classes.tolist()),
+        f"{classifier.name}:probability": pa.array(scored.probability, mask=empty),
+        f"{classifier.name}:margin": pa.array(scored.margin, mask=empty),
     }
     if scored.treg_margin is not None:
-        columns[f"{model.name}:margin_Treg"] = pa.array(scored.treg_margin, mask=empty)
+        columns[f"{classifier.name}:margin_Treg"] = pa.array(scored.treg_margin, mask=empty)
     return np.where(empty, np.int16(-1), scored.label)
 
 
@@ -173,34 +170,34 @@ def make_plan(
     counts: Counts,
     gate: gates.Gate,
     gate_path: Path | str,
-    models: Sequence[tuple[Model, Contrast | None]] = (),
+    classifiers: Sequence[tuple[Classifier, Contrast | None]] = (),
     samples: Samples | None = None,
     pseudobulk: Sequence[Pseudobulk] = (),
     expected: Sequence[Expected] = (),
     thinning: Thinning | None = None,
 ) -> Plan:
-    """Match the genes of gate and models to the file's.
+    """Match the genes of gate and classifiers to the file's.
 
     Raises
     ------
     AidaError
-        If a gene without which there is no gate is absent, or all genes of a model are.
+        If a gene without which there is no gate is absent, or all genes of a classifier are.
     """
     slot, absent = counts.genes.slots(gate.genes)
     lost = [g for g in _ESSENTIAL if g in absent]
     if lost:
         some = ", ".join(str(s) for s in counts.genes.symbols[:3])
-        msg = (
+        raise AidaError(
             f"{counts.path}: the genes {', '.join(lost)} of {gate_path} are not among its {counts.shape[1]} genes "
             f"(such as {some}). The gate needs gene symbols: in the index of var or in its column 'feature_name'."
         )
-        raise AidaError(msg)
     if absent:
         listed = ", ".join(absent)
         click.echo(
-            f"aida-tools: warning: {counts.path}: the gate does without genes the file lacks: {listed}", err=True
+            f"aida-tools: warning: {counts.path}: the gate does without the genes that the file lacks: {listed}",
+            err=True,
         )
-    scorers = [make_scorer(model, contrast, counts.genes) for model, contrast in models]
+    scorers = [make_scorer(classifier, contrast, counts.genes) for classifier, contrast in classifiers]
     return Plan(counts.genes.is_mito, gate.without(absent), slot, scorers, samples, pseudobulk, expected, thinning)
 
 
@@ -214,7 +211,7 @@ def scan_blocks(counts: Counts, plan: Plan, start: int, stop: int, *, size: int,
     start, stop
         Rows of the file.
     size, threads
-        Cells a block and threads at work: purely settings of memory and speed, results do not depend on them.
+        Cells per block and threads at work: purely settings of memory and speed, results do not depend on them.
     """
 
     def work(block: Block) -> pa.Table:
@@ -254,22 +251,24 @@ def write_scan(tables: Iterable[pa.Table], path: Path) -> int:
 def _open_pseudobulk(
     names: Sequence[str],
     samples: Samples | None,
-    models: Sequence[Model],
+    classifiers: Sequence[Classifier],
     n_genes: int,
     open_file: Callable[[], IO[bytes]],
 ) -> list[Pseudobulk]:
     """Make room for the sums by the labels of these annotators."""
     known: dict[str, Callable[[], Sequence[str]]] = {GATE: lambda: gates.LABELS}
-    known |= {m.name: m.classes.tolist for m in models}
+    known |= {m.name: m.classes.tolist for m in classifiers}
     if samples is not None and samples.author_labels:
         known[AUTHOR] = lambda: samples.author_labels
     for name in names:
         if samples is None:
-            msg = "--pseudobulk sums by sample: name the table of cells, --samples results/.../cells.parquet."
-            raise AidaError(msg)
+            raise AidaError(
+                "--pseudobulk sums by sample: name the table of cells, --samples results/.../cells.parquet."
+            )
         if name not in known:
-            msg = f"--pseudobulk {name}: nobody of that name labels cells in this scan. {did_you_mean(name, known)}"
-            raise AidaError(msg)
+            raise AidaError(
+                f"--pseudobulk {name}: this scan has no annotator of that name. {did_you_mean(name, known)}"
+            )
     if samples is None:
         return []
     return [Pseudobulk(n, samples.names, known[n](), n_genes, open_file()) for n in names]
@@ -281,8 +280,8 @@ def scan(
     out: Path,
     *,
     gate_path: Path,
-    models: Sequence[str] = (),
-    model_folder: Path = Path("models"),
+    classifiers: Sequence[str] = (),
+    classifier_folder: Path = Path("classifiers"),
     samples_path: Path | None = None,
     pseudobulk: Sequence[str] = (),
     expected: Sequence[str] = (),
@@ -294,7 +293,7 @@ def scan(
     thin_by: str = "site",
     seed: int = 1,
 ) -> None:
-    """Write `scan.parquet`, a row a cell in file order, `pseudobulk.NAME.h5ad` and `expected.NAME.parquet`.
+    """Write `scan.parquet`, one row per cell in file order, `pseudobulk.NAME.h5ad` and `expected.NAME.parquet`.
 
     Parameters
     ----------
@@ -306,16 +305,16 @@ def scan(
         Folder for the results.
     gate_path
         Table of the gate's genes.
-    models
-        Linear models, by path or by their name in `model_folder`.
+    classifiers
+        Linear classifiers, by path or by their name in `classifier_folder`.
     samples_path
         `cells.parquet`, or its folder; needed for pseudobulk sums and expected counts.
     pseudobulk
-        Annotators (author, gate, models of this scan) by whose labels and samples to sum the counts.
+        Annotators (author, gate, classifiers of this scan) by whose labels and samples to sum the counts.
     expected
-        Models of this scan whose calibrated probabilities to sum by sample and class.
+        Classifiers of this scan whose calibrated probabilities to sum by sample and class.
     block, threads
-        Cells a block and threads; they do not change the result.
+        Cells per block and threads; they do not change the result.
     cells, part
         Rows to scan, as a range `A:B` or as part `K/N` of the file; all by default.
     thin
@@ -334,19 +333,25 @@ def scan(
     cohort = load_cohort(cohort_path)
     source = counts_file(fetched)
     gate = gates.read_gate(gate_path)
-    loaded = load_models(models, model_folder)
-    inputs = [cohort_path, fetched / SOURCE, gate_path, *(find_model(name, model_folder) / RECORD for name in models)]
+    loaded = load_classifiers(classifiers, classifier_folder)
+    inputs = [
+        cohort_path,
+        fetched / SOURCE,
+        gate_path,
+        *(find_classifier(name, classifier_folder) / RECORD for name in classifiers),
+    ]
     samples = None
     if samples_path is not None:
-        samples_path = file_of(samples_path, CELLS)
+        samples_path = file_of(samples_path, CELLS.file)
         samples = Samples(samples_path)
         inputs.append(samples_path)
     thinning = None
     if thin is not None:
         if samples_path is None:
-            msg = f"--thin wants each cell's {thin_by}: name the table of cells, --samples results/.../cells.parquet."
-            raise AidaError(msg)
-        thin = file_of(thin, SCAN)
+            raise AidaError(
+                f"--thin needs each cell's {thin_by}: name the table of cells, --samples results/.../cells.parquet."
+            )
+        thin = file_of(thin, SCAN.file)
         thinning = read_thinning(thin, samples_path, thin_by, seed)
         inputs.append(thin)
     with open_counts(source.path, source.format, cohort.counts_layer) as counts:
@@ -365,12 +370,12 @@ def scan(
             sums = _open_pseudobulk(pseudobulk, samples, [m for m, _ in loaded], counts.shape[1], temporary)
             soft = open_expected(expected, [m for m, _ in loaded], samples.names if samples is not None else None)
             plan = make_plan(counts, gate, gate_path, loaded, samples, sums, soft, thinning)
-            details["genes_shared"] = {model.name: model.n_shared for model in plan.models}
+            details["genes_shared"] = {classifier.name: classifier.n_shared for classifier in plan.classifiers}
             tables = scan_blocks(counts, plan, start, stop, size=block, threads=threads or os.cpu_count() or 1)
-            write_scan(tables, staging / SCAN)
+            write_scan(tables, staging / SCAN.file)
             for summed in sums:
                 summed.write(staging / f"pseudobulk.{summed.name}.h5ad", counts.genes)
             for counted in soft:
                 counted.write(staging / f"expected.{counted.name}.parquet")
             if thinning is not None:
-                write_tsv(thinning.table, staging / THINNING)
+                THINNING.write(thinning.table, staging)

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from aida_tools.cohort.read import explain_h5_error, open_h5
-from aida_tools.errors import AidaError, did_you_mean
+from aida_tools.core.errors import AidaError, did_you_mean
 from aida_tools.scan.blocks import Counts, Genes, describe_genes
 from aida_tools.scan.chunks import ChunkedArray, Scratch, fast
 
@@ -42,8 +42,7 @@ class _Csr:
         self._indices, self._data = fast(group["indices"]), fast(group["data"])
         n = min(self._indices.shape[0], self._data.shape[0])
         if len(self._indptr) != shape[0] + 1 or self._indptr[-1] > n or (np.diff(self._indptr, prepend=0) < 0).any():
-            msg = f"indptr of {group.name} does not fit its matrix of {shape[0]} cells and {n} entries"
-            raise OSError(msg)
+            raise OSError(f"indptr of {group.name} does not fit its matrix of {shape[0]} cells and {n} entries")
 
     def rows(self, start: int, stop: int, scratch: Scratch | None) -> Rows:
         begin, end = int(self._indptr[start]), int(self._indptr[stop])
@@ -65,8 +64,9 @@ class _Selected:
         indptr, indices, data = self._matrix.rows(start, stop, scratch)
         n = self._matrix.shape[1]
         if len(indices) and not 0 <= indices.min() <= indices.max() < n:
-            msg = f"{self._path}: a feature number beyond the {n} features. The matrix is damaged: get the file again."
-            raise AidaError(msg)
+            raise AidaError(
+                f"{self._path}: a feature number beyond the {n} features. The matrix is damaged: get the file again."
+            )
         part = sp.csr_matrix((data, indices, indptr), (stop - start, n))[:, self._columns]
         return part.indptr, part.indices, part.data
 
@@ -76,8 +76,7 @@ def _select(matrix: Any, kinds: Any, wanted: str, path: Path) -> tuple[Any, NDAr
     chosen = np.asarray(kinds) == wanted
     if not chosen.any():
         known = sorted({str(kind) for kind in kinds})
-        msg = f"{path}: none of its features is of the type '{wanted}'. {did_you_mean(wanted, known)}"
-        raise AidaError(msg)
+        raise AidaError(f"{path}: none of its features is of the type '{wanted}'. {did_you_mean(wanted, known)}")
     return matrix if chosen.all() else _Selected(matrix, chosen, path), chosen
 
 
@@ -162,16 +161,17 @@ def _choose_layer(store: Any, places: dict[str, tuple[str, str]], layer: str, pa
     )
     if layer == "auto":
         if not whole:
-            msg = f"{path}: no raw counts: looked in {', '.join(places)}. {elsewhere}"
-            raise AidaError(msg)
+            raise AidaError(f"{path}: no raw counts: looked in {', '.join(places)}. {elsewhere}")
         return whole[0]
     if layer not in places:
         hint = did_you_mean(layer, places)
-        msg = f"{path}: there is no layer '{layer}' (key 'counts_layer' of the cohort file). {hint} {elsewhere}"
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: there is no layer '{layer}' (key 'counts_layer' of the cohort file). {hint} {elsewhere}"
+        )
     if layer not in whole:
-        msg = f"{path}: layer '{layer}' holds values such as {odd[layer][0]:g}, which are not counts. {elsewhere}"
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: layer '{layer}' holds values such as {odd[layer][0]:g}, which are not counts. {elsewhere}"
+        )
     return layer
 
 
@@ -195,8 +195,7 @@ def _open_anndata(store: Any, path: Path, layer: str, feature_type: str) -> Coun
 
     places = _layers(store)
     if "obs" not in store or not places:
-        msg = f"{path}: no matrix and table of cells of AnnData. It holds: {', '.join(store) or 'nothing'}."
-        raise AidaError(msg)
+        raise AidaError(f"{path}: no matrix and table of cells of AnnData. It holds: {', '.join(store) or 'nothing'}.")
     chosen = _choose_layer(store, places, layer, path)
     place, var_place = places[chosen]
     var = cast(pd.DataFrame, read_elem(store[var_place]))
@@ -205,8 +204,9 @@ def _open_anndata(store: Any, path: Path, layer: str, feature_type: str) -> Coun
         matrix, chosen_features = _select(matrix, var["feature_types"].astype(str), feature_type, path)
         var = var[chosen_features]
     elif feature_type != GENES:
-        msg = f"{path}: var has no column 'feature_types' that would say which features are '{feature_type}'."
-        raise AidaError(msg)
+        raise AidaError(
+            f"{path}: var has no column 'feature_types' that would say which features are '{feature_type}'."
+        )
     return Counts(path, chosen, matrix, describe_genes(var), _cell_ids(store["obs"]))
 
 
@@ -214,8 +214,7 @@ def _open_10x_h5(handle: h5py.File, path: Path, feature_type: str) -> Counts:
     """Open a 10x `.h5` file: its columns are cells, so its CSC is our CSR."""
     groups = [g for g in handle if isinstance(handle[g], h5py.Group) and "barcodes" in handle[g]]
     if len(groups) != 1:
-        msg = f"{path}: not a 10x .h5 matrix of one genome: {len(groups)} matrices found."
-        raise AidaError(msg)
+        raise AidaError(f"{path}: not a 10x .h5 matrix of one genome: {len(groups)} matrices found.")
     group = handle[groups[0]]
 
     def text(name: str) -> NDArray[np.object_]:
@@ -238,8 +237,9 @@ def _find(folder: Path, *names: str) -> Path:
         for file in (folder / f"{name}.gz", folder / name):
             if file.is_file():
                 return file
-    msg = f"{folder}: no {names[0]}.gz. A 10x folder holds matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz."
-    raise AidaError(msg)
+    raise AidaError(
+        f"{folder}: no {names[0]}.gz. A 10x folder holds matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz."
+    )
 
 
 def _open_10x_mtx(path: Path, feature_type: str) -> Counts:
@@ -250,14 +250,12 @@ def _open_10x_mtx(path: Path, feature_type: str) -> Counts:
     try:
         matrix = mmread(_find(path, "matrix.mtx"), spmatrix=False).T
     except (OSError, ValueError, EOFError) as error:
-        msg = f"{path}: matrix.mtx cannot be read ({error}). Get the folder again."
-        raise AidaError(msg) from error
+        raise AidaError(f"{path}: matrix.mtx cannot be read ({error}). Get the folder again.") from error
     if matrix.shape != (len(barcodes), len(features)):
-        msg = (
+        raise AidaError(
             f"{path}: the matrix is of {matrix.shape[1]} genes x {matrix.shape[0]} cells, but there are "
             f"{len(features)} features and {len(barcodes)} barcodes. Get the folder again."
         )
-        raise AidaError(msg)
     # Old folders hold genes only and do not say so.
     kinds = features[2] if features.shape[1] > 2 else np.full(len(features), GENES, dtype=object)
     counted, chosen = _select(_InMemory(matrix), kinds, feature_type, path)
@@ -297,8 +295,7 @@ def open_counts(path: Path, kind: str = "h5ad", layer: str = "auto", feature_typ
         try:
             store = zarr.open_group(path, mode="r")
         except (OSError, ValueError) as error:
-            msg = f"{path}: a folder, but no zarr store of AnnData ({error})."
-            raise AidaError(msg) from error
+            raise AidaError(f"{path}: a folder, but no zarr store of AnnData ({error}).") from error
         yield _open_anndata(store, path, layer, feature_type)
     else:
         with open_h5(path) as handle:

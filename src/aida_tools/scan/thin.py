@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aida_tools.errors import AidaError
-from aida_tools.files import file_of
+from aida_tools.core.errors import AidaError
+from aida_tools.core.files import file_of
+from aida_tools.core.tables import read_cells
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block
-from aida_tools.tables import read_cells
+from aida_tools.scan.tables import THINNING
 
-THINNING = "thinning.tsv"
 #: A level with fewer cells does not say to which depth all others are thinned: its median says too little.
 MIN_CELLS = 50
 
@@ -34,7 +34,7 @@ class Thinning:
     Attributes
     ----------
     table
-        `level, n_cells, median_depth, keep, note`: a row a level, sorted.
+        As `THINNING` describes it: one row per level, sorted.
     codes
         Row of `table` each cell of the file is of, array of shape (n_cells,).
     seed
@@ -71,7 +71,7 @@ def match_depth(total: NDArray[np.int64], codes: NDArray[np.integer], levels: li
 
     Returns
     -------
-    Table `level, n_cells, median_depth, keep, note`, a row a level. `n_cells` and the median are of the cells with
+    Table `level, n_cells, median_depth, keep, note`, one row per level. `n_cells` and the median are of the cells with
     counts. `keep`, in (0, 1], is the smallest median of the levels of at least `MIN_CELLS` cells over the level's own;
     no level gets more UMIs than it has, so a smaller and shallower level keeps all, and `note` says so.
     """
@@ -91,7 +91,8 @@ def match_depth(total: NDArray[np.int64], codes: NDArray[np.integer], levels: li
         ],
         "",
     )
-    return pd.DataFrame({"level": levels, "n_cells": n_cells, "median_depth": median, "keep": keep, "note": note})
+    found = {"level": levels, "n_cells": n_cells, "median_depth": median, "keep": keep, "note": note}
+    return THINNING.frame(pd.DataFrame(found))
 
 
 def _refuse_thinned(path: Path) -> None:
@@ -100,8 +101,7 @@ def _refuse_thinned(path: Path) -> None:
     except (OSError, ValueError):
         return
     if isinstance(record, Mapping) and record.get("details", {}).get("thinning"):
-        msg = f"{path}: a scan of thinned counts, which does not know how deep the cells were. Name the scan before it."
-        raise AidaError(msg)
+        raise AidaError(f"{path}: a scan of thinned counts. Name the scan of all counts, from which it was made.")
 
 
 def read_thinning(scan_path: Path, cells_path: Path, by: str, seed: int) -> Thinning:
@@ -129,25 +129,25 @@ def read_thinning(scan_path: Path, cells_path: Path, by: str, seed: int) -> Thin
     scan = read_cells(scan_path, columns=["cell_id", "total"])
     cells = read_cells(cells_path, columns=["cell_id"])
     if not pd.Index(scan["cell_id"]).equals(pd.Index(cells["cell_id"])):
-        msg = (
+        raise AidaError(
             f"{scan_path}: its {len(scan)} cells are not the {len(cells)} cells of {cells_path}, in the same order. "
             "Make both from the same fetch, and put the parts of a scan together (`aida-tools scan-gather`) first."
         )
-        raise AidaError(msg)
     level = read_cells(cells_path, columns=[by])[by]
     if pd.api.types.is_numeric_dtype(level):
-        msg = f"--thin-by {by}: this column of {cells_path} holds numbers. Name one with levels, such as site or batch."
-        raise AidaError(msg)
+        raise AidaError(
+            f"--thin-by {by}: this column of {cells_path} holds numbers. Name one with levels, such as site or batch."
+        )
     empty = np.flatnonzero(level.isna())
     if len(empty):
-        msg = (
+        raise AidaError(
             f"{cells_path}: column '{by}', row {empty[0] + 1}: empty, as in {len(empty)} of {len(cells)} rows, so "
-            "nobody knows to which depth these cells belong. Name a column without gaps, such as --thin-by batch."
+            "the depth of these cells cannot be matched. Name a column without gaps, such as --thin-by batch."
         )
-        raise AidaError(msg)
     codes, levels = pd.factorize(level, sort=True)
     table = match_depth(scan["total"].to_numpy(), codes, [str(name) for name in levels])
     if (table["n_cells"] < MIN_CELLS).all():
-        msg = f"--thin-by {by}: no level of it has {MIN_CELLS} cells with counts. Name a column of fewer levels."
-        raise AidaError(msg)
+        raise AidaError(
+            f"--thin-by {by}: no level of it has {MIN_CELLS} cells with counts. Name a column of fewer levels."
+        )
     return Thinning(table, codes.astype(np.int32), seed)

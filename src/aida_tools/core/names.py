@@ -1,0 +1,23 @@
+"""Names that several rooms share: annotators and their variants, statuses."""
+
+from __future__ import annotations
+
+#: Variants of an annotator NAME: `NAME-thinned` is it on counts thinned to one depth, `NAME:soft` its expected counts.
+THINNED, SOFT = "-thinned", ":soft"
+#: Annotators that are always there; the published classifiers that can be brought; the annotators made of both of them.
+AUTHOR, GATE, PROTEIN, CONSENSUS = "author", "gate", "protein", "consensus"
+ACTINN, STCAT = "actinn", "stcat"
+BLOOD, BLOOD_SENSITIVE = "blood", "blood-sensitive"
+
+#: The cell type in question where none is named.
+FOCUS = "Treg"
+
+SEXES = ("female", "male", "unknown")
+STATUSES = ("within-site", "between-site", "not-estimable", "too-few", "not-converged")
+#: Statuses that allow an empty estimate; their `note` then says why.
+EMPTY_STATUSES = ("not-estimable", "too-few", "not-converged")
+
+
+def fold_names(name: str, folds: int) -> list[str]:
+    """Return the names of the classifiers of all folds: `NAME.1`, `NAME.2` ...; of one alone, just its name."""
+    return [name] if folds == 1 else [f"{name}.{k}" for k in range(1, folds + 1)]

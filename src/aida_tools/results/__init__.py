@@ -1,0 +1,1 @@
+"""What a comparison left in its folder: loaded once, refitted once."""
