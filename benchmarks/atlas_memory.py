@@ -50,7 +50,8 @@ def make_tables(work: Path, n_cells: int) -> None:
     cells.astype(text).to_parquet(work / f"cells_{n_cells}" / "cells.parquet", index=False)
     shares = np.geomspace(0.3, 1e-5, N_TYPES)
     kind = rng.choice(N_TYPES, len(ids), p=shares / shares.sum())
-    labels = pd.DataFrame({"cell_id": ids, "cell_type": pd.Categorical.from_codes(kind, [f"T{i}" for i in range(34)])})
+    names = np.array([f"T{i}" for i in range(N_TYPES)], dtype=object)
+    labels = pd.DataFrame({"cell_id": ids, "cell_type": pd.Categorical(names[kind])})
     folder = work / f"author_{n_cells}"
     folder.mkdir(exist_ok=True)
     labels.to_parquet(folder / "labels.parquet", index=False)

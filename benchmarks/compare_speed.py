@@ -2,7 +2,7 @@
 
     python benchmarks/compare_speed.py [--write FOLDER]
 
-33 cell types, 600 donors in 41 libraries at five sites, 6 populations (all pairs, each against the rest, age, sex),
+33 cell types, 600 donors in 40 batches at five sites, 6 populations (all pairs, each against the rest, age, sex),
 three denominators. With --write the tables are kept for `Rscript benchmarks/compare_speed.R FOLDER`, which times limma
 and glmmTMB on the same fits. Times are of processor and wall clock; models are compiled before the clock starts.
 """
@@ -10,15 +10,19 @@ and glmmTMB on the same fits. Times are of processor and wall clock; models are 
 from __future__ import annotations
 
 import argparse
-import resource
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from aida_tools.compare.models import MODELS
-from aida_tools.compare.run import Options, compare_tables
+sys.path.insert(0, str(Path(__file__).parent))
+from memory import peak_mb
+
+from aida_tools.compare.run import compare_tables
+from aida_tools.compare.step import Options
+from aida_tools.models.registry import MODELS
 
 SITES = {
     "SG": (14, ("SG_Chinese", "SG_Malay", "SG_Indian")), "JP": (9, ("Japanese",)), "KR": (11, ("Korean",)),
@@ -47,7 +51,7 @@ def make_tables(seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame
     columns = ["sample_id", "population", "site", "batch", "sex", "age", "n_cells"]
     table = pd.DataFrame(samples, columns=columns)
     wide = pd.DataFrame(counts, columns=types, index=table["sample_id"])
-    long = wide.rename_axis(columns="cell_type").stack().rename("n_cells").reset_index()
+    long = wide.reset_index().melt("sample_id", var_name="cell_type", value_name="n_cells")
     sets = [("CD4_T", t) for t in types[:N_CD4]] + [("T", t) for t in types[:N_T]]
     denominators = pd.DataFrame(sets, columns=["denominator", "cell_type"]).assign(annotator="given")
     return table, long, denominators
@@ -78,4 +82,4 @@ if __name__ == "__main__":
     for chosen in [(name,) for name in names] + [names]:
         cpu, wall, rows = run(chosen, tables)
         print(f"{chosen[0] if len(chosen) == 1 else 'all of them'}\t{cpu:.1f}\t{wall:.1f}\t{rows}")
-    print(f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(f"memory at most {peak_mb()} MB")

@@ -53,17 +53,17 @@ def make_file(work: Path, n_cells: int) -> Path:
     return path
 
 
-def make_models(work: Path) -> None:
-    """Write one random linear model of 40 classes and 3,000 commonly seen genes, for both tools."""
+def make_classifier(work: Path) -> None:
+    """Write one random linear classifier of 40 classes and 3,000 commonly seen genes, for both tools."""
     import pickle
 
     from sklearn.linear_model import SGDClassifier
     from sklearn.preprocessing import StandardScaler
 
-    from aida_tools.annotate.models import import_model
+    from aida_tools.annotate.classifiers import import_classifier
     from aida_tools.scan.stores import open_counts
 
-    if (work / "models" / "speed").exists():
+    if (work / "classifiers" / "speed").exists():
         return
     rng = np.random.default_rng(0)
     with open_counts(make_file(work, 5_000)) as counts:
@@ -79,17 +79,18 @@ def make_models(work: Path) -> None:
     scaler.mean_, scaler.scale_ = rng.uniform(0.1, 1, N_FEATURES), rng.uniform(0.2, 1, N_FEATURES)
     with (work / "speed.pkl").open("wb") as handle:
         pickle.dump({"Model": classifier, "Scaler_": scaler, "description": {"details": "SYNTHETIC"}}, handle)
-    import_model(work / "speed.pkl", work / "models", name="speed", label_map=None)
+    import_classifier(work / "speed.pkl", work / "classifiers", name="speed", label_map=None)
 
 
-def make_soft_model(work: Path) -> None:
-    """Write the same model with classes that exclude one another."""
-    from aida_tools.scan.model import load_model, save_model
+def make_soft_classifier(work: Path) -> None:
+    """Write the same classifier with classes that exclude one another."""
+    from aida_tools.scan.classifier import load_linear, save_linear
 
-    folder = work / "models" / "soft"
+    folder = work / "classifiers" / "soft"
     if not folder.exists():
+        speed = load_linear(work / "classifiers" / "speed")
         folder.mkdir()
-        save_model(dataclasses.replace(load_model(work / "models" / "speed"), name="soft", link="softmax"), folder)
+        save_linear(dataclasses.replace(speed, name="soft", link="softmax"), folder)
 
 
 def make_tables(work: Path, n_cells: int) -> Path:
@@ -117,8 +118,8 @@ def make_tables(work: Path, n_cells: int) -> Path:
     return folder
 
 
-def run_scan(work: Path, n_cells: int, threads: int, model: str = "speed", **options: Any) -> tuple[float, float]:
-    """Scan a file with gate and model; return the seconds and the CPU seconds."""
+def run_scan(work: Path, n_cells: int, threads: int, classifier: str = "speed", **options: Any) -> tuple[float, float]:
+    """Scan a file with gate and classifier; return the seconds and the CPU seconds."""
     import pyarrow.parquet as pq
 
     from aida_tools.scan.run import scan
@@ -126,7 +127,7 @@ def run_scan(work: Path, n_cells: int, threads: int, model: str = "speed", **opt
     start, cpu = time.perf_counter(), time.process_time()
     scan(
         work / f"cohort_{n_cells}.yaml", work / f"fetch_{n_cells}", work / f"scan_{n_cells}", gate_path=GATE,
-        models=[model], model_folder=work / "models", threads=threads, **options,
+        classifiers=[classifier], classifier_folder=work / "classifiers", threads=threads, **options,
     )  # fmt: skip
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     print(pq.read_metadata(work / f"scan_{n_cells}" / "scan.parquet").num_rows, "cells")
@@ -134,16 +135,16 @@ def run_scan(work: Path, n_cells: int, threads: int, model: str = "speed", **opt
 
 
 def run_extra(what: str, work: Path, n_cells: int, threads: int) -> tuple[float, float]:
-    """Scan a file with something more than gate and model."""
+    """Scan a file with something more than gate and classifier."""
     folder = make_tables(work, n_cells)
-    options: dict[str, Any] = {
-        "softmax": {"model": "soft"},
-        "expected": {"model": "soft", "expected": ["soft"]},
+    extras: dict[str, dict[str, Any]] = {
+        "softmax": {"classifier": "soft"},
+        "expected": {"classifier": "soft", "expected": ["soft"]},
         "pseudobulk": {"pseudobulk": ["author"]},
         "pseudobulk-mixed": {"pseudobulk": ["author"], "samples_path": folder / "mixed.parquet"},
         "thin": {"thin": folder / "scan.parquet"},
-    }[what]
-    return run_scan(work, n_cells, threads, **{"samples_path": folder / "sorted.parquet", **options})
+    }
+    return run_scan(work, n_cells, threads, **{"samples_path": folder / "sorted.parquet", **extras[what]})
 
 
 def run_celltypist(work: Path, n_cells: int, threads: int) -> tuple[float, float]:
@@ -216,12 +217,12 @@ def main() -> None:
         RUNS[options.tool](options.work, 5_000, options.threads)
         print(*RUNS[options.tool](options.work, options.cells[0], options.threads), peak_mb())
         return
-    make_models(options.work)
+    make_classifier(options.work)
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {options.threads} threads")
     for n_cells in options.cells:
         make_file(options.work, n_cells)
         if options.what == "extras":
-            make_soft_model(options.work)
+            make_soft_classifier(options.work)
             for size in (5_000, n_cells):
                 make_tables(options.work, size)
         rows = []

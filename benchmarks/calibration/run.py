@@ -11,12 +11,8 @@ of a cohort depend on its scenario and number alone.
 from __future__ import annotations
 
 import os
-
-# Two processes share the machine; threads inside each would only be in the way.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -24,21 +20,24 @@ import numpy as np
 import pandas as pd
 import planted
 import simulate
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from aida_tools.compare.contrasts import parse_contrast
-from aida_tools.compare.design import Design, build_design
-from aida_tools.compare.fit import Data, Estimate
-from aida_tools.compare.formula import ParsedFormula, parse_formula
-from aida_tools.compare.models import MODELS
+from aida_tools.core.names import EMPTY_STATUSES
+from aida_tools.design.contrasts import parse_contrast
+from aida_tools.design.denominator import Denominator
+from aida_tools.design.formula import parse_formula
+from aida_tools.models.data import Estimate
+from aida_tools.models.fitting import fit_setting
+from aida_tools.models.registry import MODELS
+from aida_tools.models.settings import make_settings
 
 HERE = Path(__file__).parent
 CHUNK = 50
 FORMULA = "~ population + age + sex"
 COLUMNS = ["model", "contrast", "truth", "estimate", "std_error", "df"]
 NOTHING = Estimate(np.nan, np.nan, np.nan)
-#: Empirical Bayes over types, and ratios to the other types.
-LOOK_AT_ALL = ("propeller", "clr")
+FOCUS = "focus"
 SCENARIOS = [*simulate.SCENARIOS, planted.NAME]
 
 
@@ -50,18 +49,6 @@ def draw(scenario: str, number: int) -> simulate.Cohort:
     return simulate.draw(simulate.SCENARIOS[scenario], rng)
 
 
-#: Contrast and columns of the design -> weights; they are the same for every cohort of a scenario.
-_WEIGHTS: dict[tuple[str, ...], np.ndarray] = {}
-
-
-def contrast_weights(text: str, design: Design, formula: ParsedFormula, samples: pd.DataFrame) -> np.ndarray:
-    """Return a contrast as weights on all columns of a design."""
-    key = (text, *design.names, *design.aliased)
-    if key not in _WEIGHTS:
-        _WEIGHTS[key] = design.vector(parse_contrast(text, formula, samples))
-    return _WEIGHTS[key]
-
-
 def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
     """Estimate the contrasts whose truth is known with each of the models.
 
@@ -71,30 +58,36 @@ def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
     the contrast is not estimable or the fit failed.
     """
     formula = parse_formula(FORMULA, cohort.samples.columns)
-    groups = pd.factorize(cohort.samples["batch"])[0]
     asked = list(dict.fromkeys(text.partition(" | ")[0] for text in cohort.truth))
+    contrasts = [parse_contrast(text, formula, cohort.samples) for text in asked]
+    types = [FOCUS, *(f"other {k}" for k in range(1, cohort.counts.shape[1]))]
+    denominator = Denominator("given", "all", types, cohort.counts, cohort.totals)
+    settings = {
+        by_batch: make_settings(denominator, cohort.samples, formula, contrasts, by_batch=by_batch)[0]
+        for by_batch in {MODELS[name].by_batch for name in models}
+    }
     rows = []
-    for by_batch in sorted({MODELS[name].by_batch for name in models}):
-        here = formula.plus("batch") if by_batch else formula
-        design = build_design(here, cohort.samples)
-        vectors = {text: contrast_weights(text, design, here, cohort.samples) for text in asked}
-        for name in models:
-            if MODELS[name].by_batch != by_batch:
-                continue
-            # Some models look at all types of the denominator, the others at one at a time.
-            counts = cohort.counts if name.startswith(LOOK_AT_ALL) else cohort.counts[:, :1]
-            fit = MODELS[name].fit(Data(counts, cohort.totals, design.matrix, groups))[0]
-            found = {
-                text: fit.contrast(design.reduce(vector)) if fit.converged and design.estimable(vector) else NOTHING
-                for text, vector in vectors.items()
-            }
-            rows += [(name, text, truth, *found[text.partition(" | ")[0]]) for text, truth in cohort.truth.items()]
+    for model in (MODELS[name] for name in models):
+        setting = settings[model.by_batch]
+        # Some models look at all types of the denominator, the others at one at a time.
+        if model.one_type:
+            setting = replace(setting, denominator=denominator.only(FOCUS))
+        fit = fit_setting(setting, model, setting.data(robust=True))[0]
+        found = {
+            str(q.contrast): fit.contrast(q.vector)
+            if fit.converged and q.standing.status not in EMPTY_STATUSES
+            else NOTHING
+            for q in setting.questions
+        }
+        rows += [(model.name, text, truth, *found[text.partition(" | ")[0]]) for text, truth in cohort.truth.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:
     """Fit a chunk of cohorts with the models that have no file of it yet, and write theirs."""
-    tables = [fit_cohort(draw(scenario, i), list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
+    # Two processes share the machine; threads inside each would only be in the way.
+    with threadpool_limits(1):
+        tables = [fit_cohort(draw(scenario, i), list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
     for model, table in pd.concat(tables).groupby("model"):
         path = paths[str(model)]
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
 """SYNTHETIC cohorts in the shape of AIDA with known odds ratios, for the calibration of the models.
 
-600 donors, 15 a library, libraries nested in five sites; Singapore's three populations are mixed inside its
-libraries, every other population is a site of its own. Age and sex differ between sites as published for AIDA; every
+600 donors, 15 a batch, batches nested in five sites; Singapore's three populations are mixed inside its
+batches, every other population is a site of its own. Age and sex differ between sites as published for AIDA; every
 effect is invented. A donor's share has
 
-    logit(share) = logit(base) + population + site + library + donor + 0.1 (age - 40) / 12 - 0.05 male
+    logit(share) = logit(base) + population + site + batch + donor + 0.1 (age - 40) / 12 - 0.05 male
 
 and its cells are a binomial draw. The donor effect is normal, not beta: no model here is told the truth.
 """
@@ -30,7 +30,7 @@ SITES = {
     "TH": (("Thai",), 60, 34.0, 0.56),
     "IN": (("Indian",), 40, 26.5, 0.47),
 }
-DONORS_PER_LIBRARY, DONOR_SD = 15, 0.35
+DONORS_PER_BATCH, DONOR_SD = 15, 0.35
 #: Cells of the denominator (CD4 T) in a donor: mean, gamma shape (coefficient of variation 0.5), at least.
 CELLS, CELLS_SHAPE, FEWEST_CELLS = 700, 4.0, 50
 #: The part of the denominator that is not the focus type, split between other types (for models that look at all).
@@ -50,17 +50,17 @@ class Scenario(NamedTuple):
     """What varies between scenarios: the share, and standard deviations on the log-odds scale."""
 
     share: float
-    library_sd: float
+    batch_sd: float
     site_sd: float
     words: str
 
 
 SCENARIOS = {
-    "A": Scenario(0.05, 0.0, 0.0, "no library or site effect"),
-    "B": Scenario(0.05, 0.15, 0.0, "library SD 0.15"),
-    "C": Scenario(0.05, 0.15, 0.2, "library SD 0.15, site SD 0.2"),
-    "D": Scenario(0.05, 0.30, 0.0, "library SD 0.30"),
-    "E": Scenario(0.005, 0.15, 0.0, "rare type (0.5 %), library SD 0.15"),
+    "A": Scenario(0.05, 0.0, 0.0, "no batch or site effect"),
+    "B": Scenario(0.05, 0.15, 0.0, "batch SD 0.15"),
+    "C": Scenario(0.05, 0.15, 0.2, "batch SD 0.15, site SD 0.2"),
+    "D": Scenario(0.05, 0.30, 0.0, "batch SD 0.30"),
+    "E": Scenario(0.005, 0.15, 0.0, "rare type (0.5 %), batch SD 0.15"),
 }
 
 
@@ -87,9 +87,9 @@ class Cohort:
 
 
 def make_samples(rng: np.random.Generator) -> pd.DataFrame:
-    """Draw who is in the cohort; sizes, sites and libraries are always the same."""
+    """Draw who is in the cohort; sizes, sites and batches are always the same."""
     rows = [
-        (f"{site}{d:03d}", populations[d % len(populations)], site, f"{site}_B{d // DONORS_PER_LIBRARY:02d}")
+        (f"{site}{d:03d}", populations[d % len(populations)], site, f"{site}_B{d // DONORS_PER_BATCH:02d}")
         for site, (populations, donors, *_) in SITES.items()
         for d in range(donors)
     ]
@@ -108,7 +108,7 @@ def draw(scenario: Scenario, rng: np.random.Generator) -> Cohort:
     planted = {a: effect for a, _, effect in CONTRASTS.values()}
     eta = logit(scenario.share) + samples["population"].map(planted).fillna(0).to_numpy()
     eta += 0.1 * (samples["age"].to_numpy() - 40) / 12 - 0.05 * samples["sex"].eq("male").to_numpy()
-    for column, sd in (("site", scenario.site_sd), ("batch", scenario.library_sd), ("donor_id", DONOR_SD)):
+    for column, sd in (("site", scenario.site_sd), ("batch", scenario.batch_sd), ("donor_id", DONOR_SD)):
         codes, members = pd.factorize(samples[column])
         eta += rng.normal(0, sd, len(members))[codes]
     totals = np.maximum(rng.poisson(CELLS * rng.gamma(CELLS_SHAPE, 1 / CELLS_SHAPE, n)), FEWEST_CELLS)

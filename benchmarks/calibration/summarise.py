@@ -16,12 +16,13 @@ import planted
 import simulate
 from scipy import stats
 
-from aida_tools.compare.contrasts import Contrast
-from aida_tools.compare.design import build_design
-from aida_tools.compare.formula import parse_formula
-from aida_tools.compare.models import MODELS
+from aida_tools.core.schema import write_tsv
+from aida_tools.design.contrasts import Contrast
+from aida_tools.design.formula import parse_formula
+from aida_tools.design.matrix import build_design
+from aida_tools.models import mixed
+from aida_tools.models.registry import MODELS
 from aida_tools.power.closed_form import donor_variance, false_positive_rate, power_of, weighted_covariance
-from aida_tools.tables import write_tsv
 
 HERE = Path(__file__).parent
 WANTED = {"rejected": (0.04, 0.06), "coverage": (0.94, 0.96)}
@@ -79,12 +80,12 @@ def predict(scenario: simulate.Scenario, side_a: str, side_b: str, truth: float)
     weights = design.reduce(design.vector(Contrast("population", side_a, side_b)))
     batch = pd.factorize(cohort.samples["batch"])[0]
     variance = donor_variance(simulate.DONOR_SD, scenario.share, cohort.totals)
-    assumed = weights @ weighted_covariance(design.matrix, variance, batch, scenario.library_sd) @ weights
+    assumed = weights @ weighted_covariance(design.matrix, variance, batch, scenario.batch_sd) @ weights
     sites = cohort.samples.groupby("population")["site"].first()
     # Populations of two sites differ by two draws of the site effect.
     actual = assumed + 2 * scenario.site_sd**2 * (sites[side_a] != sites[side_b])
-    inside, libraries = sites[side_a] == sites[side_b], batch.max() + 1
-    df = (len(batch) - libraries if inside else libraries) - design.matrix.shape[1]
+    inside, batches = sites[side_a] == sites[side_b], batch.max() + 1
+    df = (len(batch) - batches if inside else batches) - design.matrix.shape[1]
     if truth == 0:
         return float(false_positive_rate(assumed**0.5, actual**0.5, df))
     return float(power_of(truth, assumed**0.5, df)) if actual == assumed else np.nan
@@ -105,7 +106,7 @@ def read(chunks: Path) -> pd.DataFrame:
                 if spec.link != "logit" and not (group["truth"] == 0).all():
                     row[["coverage", "coverage_mcse", "bias", "bias_mcse"]] = np.nan
                 kind = NAMES[str(contrast)] if scenario in simulate.SCENARIOS else str(contrast)
-                if scenario in simulate.SCENARIOS and model == "betabinomial-mixed":
+                if scenario in simulate.SCENARIOS and model == mixed.MODEL.name:
                     row["predicted"] = predict(simulate.SCENARIOS[scenario], *simulate.CONTRASTS[kind])
                 names = {"scenario": scenario, "model": model, "contrast": kind}
                 rows.append(pd.concat([pd.Series(names), row]))
