@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 # Some build machines forbid writing bytecode; without it every command would compile scanpy anew.
 PIP := env -u PYTHONDONTWRITEBYTECODE PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint docs wheel lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
@@ -50,6 +50,18 @@ lint: $(VENV)/.dev ## Check style, types and the workflow
 	@$(BIN)/mypy
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
+
+docs: $(VENV)/.dev ## Build the documentation into docs/_build/html, warnings as errors
+	@$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+# In an environment of its own, where pip chooses the dependencies by pyproject.toml alone, as it does for users.
+wheel: $(VENV)/.dev ## Build the wheel into dist and try it in a fresh environment
+	@rm -rf dist $(VENV)/wheel
+	@$(BIN)/python -m build --wheel --no-isolation
+	@$(BIN)/python -m venv $(VENV)/wheel
+	@$(VENV)/wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	@$(VENV)/wheel/bin/aida-tools sample --donors-per-batch 2 --cells-per-donor 20 --out $(VENV)/wheel/sample
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-annotate --no-header \

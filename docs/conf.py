@@ -1,4 +1,4 @@
-"""Sphinx settings: `python -m sphinx -W docs docs/_build`, without any network."""
+"""Sphinx settings of `make docs`, which needs no network."""
 
 import os
 import re
@@ -18,7 +18,7 @@ NOTEBOOKS = shutil.ignore_patterns(".*", "*.ipynb", "*.py")
 shutil.copytree(HERE.parent / "notebooks", HERE / "tutorials", ignore=NOTEBOOKS, dirs_exist_ok=True)
 
 project = "aida_tools"
-author = "The aida_tools developers"
+author = "aida_tools developers"
 copyright = author
 release = version = aida_tools.__version__
 
