@@ -24,7 +24,7 @@ from tests.cohort.server import COLLECTION, DATASET, NEW, Discover, serve
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    write_sample(folder, seed=5, donors_per_batch=6, cells_per_donor=100)
+    write_sample(folder, seed=5, donors_per_batch=3, cells_per_donor=100)
     return folder / "sample.h5ad"
 
 

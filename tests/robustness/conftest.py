@@ -12,6 +12,7 @@ import pytest
 from aida_tools.compare.run import compare
 from aida_tools.compare.step import Options
 from aida_tools.core.schema import write_tsv
+from aida_tools.results.refit import Comparison, load_comparison
 
 #: Site -> (batches, populations mixed in each).
 SITES = {"SG": (6, ("SG_Chinese", "SG_Malay")), "KR": (4, ("Korean",)), "JP": (4, ("Japanese",))}
@@ -90,6 +91,6 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """The comparison of the default cohort."""
-    return compare_cohort(tmp_path_factory.mktemp("robust"), *make_cohort())
+    return load_comparison(compare_cohort(tmp_path_factory.mktemp("robust"), *make_cohort()))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import special
 
 from aida_tools.core.errors import AidaError
-from aida_tools.results.refit import load_comparison
+from aida_tools.results.refit import Comparison
 from aida_tools.robustness.labels import label_tables, parse_errors
 from aida_tools.robustness.misclassify import (
     apparent_share,
@@ -64,8 +62,7 @@ def test_tipping_points_are_the_errors_that_fake_it() -> None:
     assert np.isnan(tipping_sensitivity(0.2, 0.0001, 0.9, 0.99))  # False ones alone are more than the lower share.
 
 
-def test_tables_start_from_the_estimates_and_tip_to_one(compared_folder: Path) -> None:
-    compared = load_comparison(compared_folder)
+def test_tables_start_from_the_estimates_and_tip_to_one(compared: Comparison) -> None:
     tables = label_tables(compared)
     table = tables["misclassification"].set_index("contrast")
     np.testing.assert_allclose(table["corrected"], table["estimate"], atol=1e-9)
@@ -84,8 +81,7 @@ def test_tables_start_from_the_estimates_and_tip_to_one(compared_folder: Path) -
     assert {within["site_a"], within["site_b"]} == {"SG_Chinese", "SG_Malay"}
 
 
-def test_the_grid_holds_the_estimate_where_nothing_differs(compared_folder: Path) -> None:
-    compared = load_comparison(compared_folder)
+def test_the_grid_holds_the_estimate_where_nothing_differs(compared: Comparison) -> None:
     grid = label_tables(compared)["misclassification_grid"]
     middle = grid[(grid["sensitivity_difference"].abs() < 1e-12) & (grid["specificity_difference"].abs() < 1e-12)]
     np.testing.assert_allclose(middle["estimate"], compared.estimates["estimate"], atol=1e-9)
@@ -94,8 +90,7 @@ def test_the_grid_holds_the_estimate_where_nothing_differs(compared_folder: Path
     assert (np.diff(falling) < 0).all()  # The better the labels of side a, the smaller its true share.
 
 
-def test_errors_of_a_site_reach_its_contrasts(compared_folder: Path) -> None:
-    compared = load_comparison(compared_folder)
+def test_errors_of_a_site_reach_its_contrasts(compared: Comparison) -> None:
     table = label_tables(compared, default=(0.9, 0.999), by_site={"KR": (0.6, 0.999)})["misclassification"]
     row = table.set_index("contrast").loc["population: Japanese - Korean"]
     assert (row["sensitivity_a"], row["sensitivity_b"]) == pytest.approx((0.9, 0.6))
@@ -104,8 +99,8 @@ def test_errors_of_a_site_reach_its_contrasts(compared_folder: Path) -> None:
     assert row["corrected"] == pytest.approx(want)
 
 
-def test_labels_worse_than_the_data_allow_say_so(compared_folder: Path) -> None:
-    table = label_tables(load_comparison(compared_folder), default=(0.9, 0.9))["misclassification"]
+def test_labels_worse_than_the_data_allow_say_so(compared: Comparison) -> None:
+    table = label_tables(compared, default=(0.9, 0.9))["misclassification"]
     assert table["corrected"].isna().all()
     assert table["note"].str.contains("no true share can give these measured shares").all()
 

@@ -8,19 +8,18 @@ import pandas as pd
 import pytest
 
 from aida_tools.compare.tables import read_estimates
-from aida_tools.results.refit import load_comparison
+from aida_tools.results.refit import Comparison, load_comparison
 from aida_tools.robustness.leave_out import leave_out_table
 
 from .conftest import SITES, compare_cohort, make_cohort
 
 
 @pytest.fixture(scope="module")
-def table(compared_folder: Path) -> pd.DataFrame:
-    return leave_out_table(load_comparison(compared_folder), threads=2)
+def table(compared: Comparison) -> pd.DataFrame:
+    return leave_out_table(compared, threads=2)
 
 
-def test_with_nothing_left_out_it_is_the_estimate(table: pd.DataFrame, compared_folder: Path) -> None:
-    compared = load_comparison(compared_folder)
+def test_with_nothing_left_out_it_is_the_estimate(table: pd.DataFrame, compared: Comparison) -> None:
     whole = table[table["unit"] == "none"].set_index("contrast")
     want = compared.estimates.set_index("contrast")
     for column in ("estimate", "std_error", "ci_low", "p_value"):

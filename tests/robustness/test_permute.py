@@ -17,7 +17,7 @@ from aida_tools.compare.step import Options
 from aida_tools.compose.wide import import_counts
 from aida_tools.models.data import Data
 from aida_tools.models.mixed import fit_mixed
-from aida_tools.results.refit import load_comparison
+from aida_tools.results.refit import Comparison, load_comparison
 from aida_tools.robustness import reml
 from aida_tools.robustness.permutations import permutation_tables
 from aida_tools.robustness.permute import Null, arrangements, count_arrangements, permutation_test, t_statistics
@@ -144,8 +144,7 @@ def test_the_batch_test_is_honest_where_least_squares_is_not() -> None:
     assert naive > 2 * 20
 
 
-def test_tables_of_a_cohort(compared_folder: Path) -> None:
-    compared = load_comparison(compared_folder)
+def test_tables_of_a_cohort(compared: Comparison) -> None:
     tables = permutation_tables(compared, permutations=2000, seed=1)
     table = tables["permutation"].set_index(["contrast", "test"])
     between = table.loc[("population: Japanese - Korean", "mixed-logit")]
@@ -164,8 +163,7 @@ def test_tables_of_a_cohort(compared_folder: Path) -> None:
     assert n == 2000
 
 
-def test_the_same_seed_gives_the_same_table(compared_folder: Path) -> None:
-    compared = load_comparison(compared_folder)
+def test_the_same_seed_gives_the_same_table(compared: Comparison) -> None:
     first, again = (permutation_tables(compared, permutations=300, seed=5)["permutation"] for _ in range(2))
     assert first.equals(again)
 
@@ -215,9 +213,8 @@ def test_without_batches_donors_are_the_units(tmp_path: Path) -> None:
     assert row["scheme"] == "samples between sides"
 
 
-def test_the_linear_companion_stands_for_the_reported_model(compared_folder: Path) -> None:
+def test_the_linear_companion_stands_for_the_reported_model(compared: Comparison) -> None:
     """Over 30 permutations of the batches, t of the logits and t of the beta-binomial mixed model go together."""
-    compared = load_comparison(compared_folder)
     counts = compared.chosen(compared.primary, compared.selection)
     samples = compared.selection.samples
     keep = samples["population"].isin(["Korean", "SG_Chinese"]).to_numpy()

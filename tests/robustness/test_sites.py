@@ -36,8 +36,8 @@ def test_share_shift_is_on_the_odds_scale() -> None:
     assert share_shift(0.04, 0.0) == 0
 
 
-def test_site_weights_of_pairs_are_one_and_minus_one(compared_folder: Path) -> None:
-    sites = Sites(load_comparison(compared_folder))
+def test_site_weights_of_pairs_are_one_and_minus_one(compared: Comparison) -> None:
+    sites = Sites(compared)
     assert sites.names == ["JP", "KR", "SG"]
     np.testing.assert_allclose(sites.weights["population: Japanese - Korean"], [1, -1, 0], atol=1e-9)
     np.testing.assert_allclose(sites.weights["population: Korean - SG_Malay"], [0, 1, -1], atol=1e-9)
@@ -54,9 +54,8 @@ def test_site_weights_of_one_against_the_rest_are_the_sites_shares_of_the_rest(t
     np.testing.assert_allclose(weights["population: SG_Malay - rest"], [-48 / 132, -48 / 132, 96 / 132], rtol=0.05)
 
 
-def test_site_weights_sum_to_zero_whatever_the_model(compared_folder: Path) -> None:
+def test_site_weights_sum_to_zero_whatever_the_model(compared: Comparison) -> None:
     """A shift of all sites alike is no difference between populations."""
-    compared = load_comparison(compared_folder)
     for model in ("betabinomial-mixed", "quasibinomial", "log10-ols"):
         results = replace(compared.results, options=compared.options | {"model": model})
         for weights in Sites(Comparison(results)).weights.values():
@@ -140,8 +139,7 @@ def test_recalibration_adds_the_variances_and_takes_welch_degrees_of_freedom() -
     assert df == pytest.approx(0.25**2 / (0.09**2 / 20 + 0.16**2 / 5))
 
 
-def test_tables_of_a_cohort(compared_folder: Path) -> None:
-    compared = load_comparison(compared_folder)
+def test_tables_of_a_cohort(compared: Comparison) -> None:
     tables = site_tables(compared)
     bound = tables["site_bound"].set_index("contrast")
     assert "population: SG_Chinese - SG_Malay" not in bound.index
@@ -203,7 +201,7 @@ def test_one_batch_a_site_has_no_spread_between_batches(tmp_path: Path) -> None:
     assert set(tables["recalibrated"]["status"]) == {"not-estimable"}
 
 
-def test_tables_hold_numbers_not_text(compared_folder: Path) -> None:
-    for table in site_tables(load_comparison(compared_folder)).values():
+def test_tables_hold_numbers_not_text(compared: Comparison) -> None:
+    for table in site_tables(compared).values():
         assert isinstance(table, pd.DataFrame)
         assert pd.api.types.is_float_dtype(table["estimate"])

@@ -30,11 +30,6 @@ LEVELS = Levels(("CD4+_T", "T"), ("bmi", "smoking", "introns"), ("introns",))
 
 
 @pytest.fixture(scope="module")
-def compared(compared_folder: Path) -> Comparison:
-    return load_comparison(compared_folder)
-
-
-@pytest.fixture(scope="module")
 def tables(compared: Comparison) -> dict[str, pd.DataFrame]:
     return specification_tables(compared, levels=LEVELS, limit=24, seed=3, threads=2)
 
