@@ -13,9 +13,11 @@ BLOOD, BLOOD_SENSITIVE = "blood", "blood-sensitive"
 FOCUS = "Treg"
 
 SEXES = ("female", "male", "unknown")
-STATUSES = ("within-site", "between-site", "not-estimable", "too-few", "not-converged")
+#: Statuses of a contrast with an estimate, the strongest first.
+ESTIMATED = ("within-site", "indirect", "between-batch", "between-site")
 #: Statuses that allow an empty estimate; their `note` then says why.
 EMPTY_STATUSES = ("not-estimable", "too-few", "not-converged")
+STATUSES = (*ESTIMATED, *EMPTY_STATUSES)
 
 
 def fold_names(name: str, folds: int) -> list[str]:
