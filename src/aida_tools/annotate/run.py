@@ -81,10 +81,9 @@ def write_annotation(
         if found.expected is not None:
             EXPECTED.write(found.expected, staging)
         write_tables(found.tables, staging)
-    lost = uncounted(found.labels)
-    if len(lost):
-        text = left_out("cell", lost.sum(), len(found.labels), lost)
-        click.echo(f"aida-tools: annotator '{name}' gives no counted type to {text}", err=True)
+    if lost := uncounted(found.labels):
+        text = left_out("cell", sum(lost.values()), len(found.labels), lost)
+        click.echo(f"aida-tools: not counted by annotator '{name}': {text}", err=True)
     if found.expected is None:
         (out / EXPECTED.file).unlink(missing_ok=True)
 

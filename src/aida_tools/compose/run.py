@@ -241,19 +241,20 @@ def compose(cells_path: Path, label_folders: Sequence[Path], out: Path) -> None:
         COUNTS.write(_as_text(pd.concat(counts)), staging)
         DENOMINATORS.write(pd.concat(sets), staging)
         UNCOUNTED.write(_uncounted_table(lost, len(cells)), staging)
-    said = [f"{name}: {left_out('cell', out.sum(), len(cells), out)}" for name, out in lost.items() if len(out)]
+    said = [f"{name}: {left_out('cell', sum(why.values()), len(cells), why)}" for name, why in lost.items() if why]
     if said:
         click.echo(f"aida-tools: not counted, by annotator: {'; '.join(said)}", err=True)
 
 
 def _read_labels(path: Path) -> pd.DataFrame:
     """Read the counted type of every cell and, where the annotator gave one, its label."""
-    wanted = ["cell_id", "cell_type"]
-    labels = read_cells(path, columns=wanted)
-    return read_cells(path, columns=[*wanted, "label"]) if "label" in pq.read_schema(path).names else labels
+    labels = read_cells(path, columns=["cell_id", "cell_type"])
+    if "label" not in pq.read_schema(path).names:
+        return labels
+    return labels.assign(label=read_cells(path, columns=["label"])["label"])
 
 
-def _uncounted_table(lost: Mapping[str, pd.Series], n_cells: int) -> pd.DataFrame:
+def _uncounted_table(lost: Mapping[str, Mapping[str, int]], n_cells: int) -> pd.DataFrame:
     rows = [(name, why, n, n / n_cells) for name, reasons in lost.items() for why, n in reasons.items()]
     return UNCOUNTED.frame(pd.DataFrame(rows, columns=UNCOUNTED.names))
 

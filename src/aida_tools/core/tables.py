@@ -269,7 +269,7 @@ def questioned_percentages(counts: pd.DataFrame, source: Path | str) -> list[str
     return found
 
 
-def uncounted(labels: pd.DataFrame) -> pd.Series:
+def uncounted(labels: pd.DataFrame) -> dict[str, int]:
     """Return how many cells an annotator's labels leave out of the counts, by reason.
 
     Parameters
@@ -279,13 +279,12 @@ def uncounted(labels: pd.DataFrame) -> pd.Series:
 
     Returns
     -------
-    Numbers of cells, indexed by the reason in words, the commonest first.
+    Reason in words -> number of cells, the commonest first.
     """
     out = labels[labels["cell_type"].isna()]
     label = out["label"] if "label" in out else pd.Series(None, index=out.index, dtype=object)
-    return (
-        label.map("label {} is not counted".format, na_action="ignore").astype(object).fillna("no label").value_counts()
-    )
+    reasons = label.map("label {} is not counted".format, na_action="ignore").astype(object).fillna("no label")
+    return {str(why): int(n) for why, n in reasons.value_counts().items()}
 
 
 def check_counts_match_samples(

@@ -384,8 +384,8 @@ def scan(
 
 
 def _report_empty(path: Path) -> None:
-    """Say how many cells of a scan have nothing to be labelled by."""
+    """Say how many cells of a scan no classifier can label, because nothing was counted in them."""
     total = pq.read_table(path, columns=["total"])["total"].to_numpy()
     if n := int((total == 0).sum()):
         text = left_out("cell", n, len(total), {"no UMI": n})
-        click.echo(f"aida-tools: the classifiers of this scan do not label {text}", err=True)
+        click.echo(f"aida-tools: without a label by classifiers: {text}", err=True)
