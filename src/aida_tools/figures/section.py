@@ -12,7 +12,7 @@ from aida_tools.models.registry import MODELS
 from aida_tools.results.page import Block, Labels, Section, register
 from aida_tools.results.results import Results
 from aida_tools.results.scale import to_ratio
-from aida_tools.results.words import aliases, compares_populations, effect, per_step
+from aida_tools.results.words import aliases, compared, effect, per_step
 
 
 def _readable(results: Results, estimates: pd.DataFrame, labels: Labels, keys: list[str]) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def contrasts(results: Results, labels: Labels) -> list[Block]:
     everywhere = every[every["cell_type"] == focus]
     shifts = every[(every["model"] == model) & (every["annotator"] == results.primary["annotator"])]
     ways = ["model", "denominator", "annotator"]
-    what = POPULATION if compares_populations(results) else "covariate"
+    what = POPULATION if compared(results) == [POPULATION] else "covariate"
     found = [
         Block(
             key + suffix,
@@ -106,7 +106,7 @@ def contrasts(results: Results, labels: Labels) -> list[Block]:
 
 def _kinds(results: Results, labels: Labels) -> list[str]:
     """Say what the kinds of contrast are that occur, and what those between sites or batches cannot tell apart."""
-    if not results.estimated or not compares_populations(results):
+    if not results.estimated or compared(results) != [POPULATION]:
         return []
     there = set(results.focus_estimates()["status"])
     return [" ".join(text for status, text in _KINDS.items() if status in there), *aliases(results, labels)]

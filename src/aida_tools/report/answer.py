@@ -207,8 +207,8 @@ class _Writer:
     def _inside(self) -> str:
         inside = self.estimates[(self.estimates["status"] == "within-site") & self.estimates["estimate"].notna()]
         if inside.empty:
-            place = "batch" if "between-batch" in set(self.estimates["status"]) else "site"
-            return f"No two populations were measured at a common {place}, so no contrast here is free of {place}."
+            place, at = ("batch", "in") if "between-batch" in set(self.estimates["status"]) else ("site", "at")
+            return f"No two populations were measured {at} a common {place}, so no contrast here is free of {place}."
         clear = [r for r in inside.to_dict("records") if excludes(r)]
         if not clear:
             none = "the one contrast shows no" if len(inside) == 1 else f"none of {len(inside)} contrasts shows a"

@@ -25,7 +25,7 @@ from aida_tools.report.answer import make_answer
 from aida_tools.report.methods import methods_paragraphs, references
 from aida_tools.results.page import Block, Card, Labels, page_order
 from aida_tools.results.results import Results, load_results, of_what
-from aida_tools.results.words import compares_populations, covariates
+from aida_tools.results.words import compared
 
 _HERE = Path(__file__).parent
 #: A vector picture larger than this is put into the page as PNG, if that is smaller, bytes.
@@ -241,7 +241,7 @@ def write_report(
     numbers = {figure["key"]: figure["number"] for figure in shown}
     cohort = results.options.get("cohort") or {}
     title = cohort.get("title") or cohort.get("name") or "Cell type shares"
-    by = "population" if compares_populations(results) else listed(covariates(results))
+    by = listed(compared(results))
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     environment.filters["prose"] = partial(_prose, numbers=numbers)
     page = environment.get_template("page.html.j2").render(

@@ -130,7 +130,8 @@ class Results:
 
     def focus_estimates(self) -> pd.DataFrame:
         """Return the rows of `estimates` for the focus type in the primary denominator and annotator, all models."""
-        return self.of_focus(self.estimates)
+        rows = self.of_focus(self.estimates)
+        return rows[~rows["superseded"]] if "superseded" in rows else rows
 
     def superseded(self) -> pd.DataFrame:
         """Return the focus type's rows that a fit with a term for the site stands beside, all models."""

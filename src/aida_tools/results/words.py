@@ -11,7 +11,7 @@ import pandas as pd
 from aida_tools.core.names import SOFT, THINNED
 from aida_tools.core.words import counted, labelled, listed
 from aida_tools.design.contrasts import POPULATION, REST, Contrast
-from aida_tools.results.results import Results
+from aida_tools.results.results import STRUCTURE, Results
 
 
 def excludes(row: Mapping[Any, Any]) -> bool:
@@ -52,10 +52,14 @@ def effect(contrast: Contrast, labels: Mapping[str, str] | None = None, between:
     return sides if contrast.column in (POPULATION, "sex") else f"{contrast.column}: {sides}"
 
 
-def compares_populations(results: Results) -> bool:
-    """Tell whether the page is about populations; else, of a cohort of one for example, it is about covariates."""
+def compared(results: Results) -> list[str]:
+    """Return the columns whose effects the page is about: the population or, in a cohort of one, the covariates."""
     row = results.headline()
-    return row is None or results.contrast(row["contrast"]).of_populations
+    if row is None or results.contrast(row["contrast"]).of_populations:
+        return [POPULATION]
+    estimates = results.focus_estimates()
+    columns = results.contrasts_of(estimates[estimates["estimate"].notna()])["column"]
+    return list(dict.fromkeys(columns[~columns.isin(STRUCTURE)]))
 
 
 def covariates(results: Results) -> list[str]:
