@@ -65,7 +65,7 @@ def expected(setting: Setting) -> pd.DataFrame:
         cov = weighted_covariance(setting.design.matrix, variance, batch, batch_sd) if known else None
         for question in setting.questions:
             error = np.nan
-            if cov is not None and question.standing.status in ("within-site", "between-site"):
+            if cov is not None and not question.status:
                 error = float(np.sqrt(question.vector @ cov @ question.vector))
             rows.append({**row, "contrast": str(question.contrast), "std_error_spread": error})
     return pd.DataFrame(rows, columns=[*KEYS, "contrast", *SPREADS, "std_error_spread"])
