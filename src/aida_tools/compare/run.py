@@ -12,8 +12,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aida_tools.compare.denominators import make_denominators
-from aida_tools.compare.describe import controls_table, design_table, shares_table
-from aida_tools.compare.inputs import Inputs, prepare_inputs
+from aida_tools.compare.describe import controls_table, design_table, left_out_line, shares_table
+from aida_tools.compare.inputs import Inputs, check_joined, prepare_inputs
 from aida_tools.compare.step import Options
 from aida_tools.compare.tables import ESTIMATES, STANDARDISED, TESTS
 from aida_tools.core.cohort_file import CohortConfig, load_cohort
@@ -230,6 +230,7 @@ def compare_tables(
     described = _cohort(cohort, title=Path(sources[0]).stem)
     inputs = prepare_inputs(counts, samples, sources, site=options.site, batch=options.batch)
     formula = parse_formula(options.formula, inputs.samples.columns)
+    check_joined(inputs, formula, sources[1])
     inputs = replace(inputs, samples=name_levels(formula, inputs.samples))
     shares_of = make_denominators(inputs, options.denominators, denominators)
     focus = _focus(options, shares_of)
@@ -332,6 +333,6 @@ def compare(
     with staged(out, step="compare", inputs=paths, config=recorded(options), seed=options.seed) as folder:
         write_tables(tables, folder)
         write_json(folder / "compare.json", record)
-    for text in record["warnings"]:
+    for text in filter(None, [*record["warnings"], left_out_line(tables["excluded"], tables["samples"])]):
         print(f"aida-tools: {text}", file=sys.stderr)
     return tables["estimates"]
