@@ -12,6 +12,7 @@ from aida_tools.core.words import counted, interval, p_value, percent
 from aida_tools.results.page import Labels, Section, register
 from aida_tools.results.results import Results
 from aida_tools.results.words import of_contrast
+from aida_tools.robustness.permutations import blind, out_of_reach
 from aida_tools.robustness.tables import PERMUTATION, RECALIBRATED, SITE_BOUND, SPECIFICATION_SUMMARY
 
 
@@ -78,7 +79,13 @@ def _permutation(row: dict[str, Any]) -> str:
         return ""
     scheme = re.sub("^(batches|donors|samples)", r"\1 permuted", row["scheme"])
     p = f"{p_value(row['p_value'])} (smallest possible {row['p_min']:.2g})"
-    return f"A permutation test ({scheme}) gives {p} ([figure:permutation_null])."
+    said = f"A permutation test ({scheme}) gives {p} ([figure:permutation_null])."
+    if out_of_reach(row["p_min"]):
+        said += " With so few permutations it cannot reach p < 0.05, so that it neither supports nor contradicts this."
+    if blind(row["scheme"]):
+        unit = row["scheme"].partition(" ")[0]
+        said += f" It cannot see a site effect: it tests the population and its sites together against single {unit}."
+    return said
 
 
 register(Section("robustness", "How sure is the comparison?", place=40, limits=limits))

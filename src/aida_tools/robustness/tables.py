@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aida_tools.core.names import STATUSES
+from aida_tools.core.names import ESTIMATED, STATUSES
 from aida_tools.core.schema import Column, Table, declare, flag, number, share, text, whole
 
 _LOGS = "Estimates and their limits are natural logarithms of odds ratios unless the column says otherwise."
@@ -138,11 +138,11 @@ PERMUTATION = declare(
         what="a contrast and test whose labels were permuted",
         columns=(
             _CONTRAST,
-            text("status", levels=("within-site", "between-site", "permuted", "not-permutable"), empty=False),
+            text("status", levels=(*ESTIMATED, "permuted", "not-permutable"), empty=False),
             text(
                 "scheme",
-                "what is exchanged: batches between sites; donors inside their batches; paired samples inside their "
-                "donor",
+                "what is exchanged: donors within batches; batches (samples, where none are recorded) within sites, "
+                "between sides of one site, or between sites, which cannot see a site effect; samples within donors",
             ),
             text(
                 "test",
@@ -161,7 +161,10 @@ PERMUTATION = declare(
             share("p_value", "share of the permutations at least as extreme"),
             share("p_min", "the smallest p-value that the design allows"),
             number("critical", "5 % point of the test's own t", low=0),
-            share("rejection_rate", "permutations beyond `critical`; an honest test has 0.05"),
+            share(
+                "rejection_rate",
+                "permutations beyond `critical`; an honest test has 0.05. Empty where p < 0.05 cannot be reached",
+            ),
             _NOTE,
         ),
     )
