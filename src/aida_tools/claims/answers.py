@@ -95,7 +95,7 @@ def checked(
     """Return the evidence with what other methods say of it: the cluster-robust model, then the permutation test."""
     twins = _twins(asked, counts, cell_type, evidence, test)
     tests = [_permutation(asked, counts, cell_type, e.contrast, test.direction) for e in evidence]
-    return [replace(e, checks=checks) for e, *checks in zip(evidence, twins, tests, strict=True)]
+    return [replace(e, checks=checks) for e, checks in zip(evidence, zip(twins, tests, strict=True), strict=True)]
 
 
 def why_no_twin(asked: Comparison, counts: Denominator) -> str:

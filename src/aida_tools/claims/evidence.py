@@ -35,13 +35,13 @@ def expand(contrasts: Iterable[str], samples: pd.DataFrame) -> list[Contrast]:
         if not asked.a:
             out.append(asked)
             continue
-        for level in (asked.a, asked.b):
-            if level not in (*levels, EACH, REST):
+        for level, others in ((asked.a, ()), (asked.b, (EACH, REST))):
+            if level not in (*levels, *others):
                 raise Missing(f"no sample of {column} {level} is in the comparison")
-        others = [level for level in levels if level != asked.a]
-        if not others:
+        against = [level for level in levels if level != asked.a]
+        if not against:
             raise Missing(f"every sample is of {column} {asked.a}")
-        out += [Contrast(column, asked.a, other) for other in others] if asked.b == EACH else [asked]
+        out += [Contrast(column, asked.a, other) for other in against] if asked.b == EACH else [asked]
     return list(dict.fromkeys(out))
 
 
@@ -82,6 +82,8 @@ def numerator(asked: Comparison, test: Test | Interaction) -> Numerator:
         name = " + ".join(inner.types)
         if set(inner.types) <= set(counts.types):
             return Numerator(counts.united(name, inner.types), name, inner.types)
+        if not counts.has_counts:
+            raise Missing(f"without counts the share of '{test.set}' among '{test.denominator}' is not known")
         both = np.column_stack([inner.totals, counts.totals - inner.totals])
         return Numerator(replace(counts, types=[name, "other"], counts=both), name, inner.types)
     absent = [t for t in test.cell_types if t not in counts.types]
