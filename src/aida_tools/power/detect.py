@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.core.errors import AidaError
+from aida_tools.core.names import ESTIMATED
 from aida_tools.models.betabinomial import fit_betabinomial
 from aida_tools.models.links import mean_share
 from aida_tools.models.mixed import fit_mixed, why_no_batches
@@ -19,6 +20,12 @@ from aida_tools.results.results import Results
 
 KEYS = ["annotator", "denominator", "cell_type"]
 SPREADS = ["share", "cells", "donor_sd", "batch_sd", "spread_note"]
+#: Status -> up to what a detectable odds ratio holds.
+HOLDS = {
+    "indirect": "holds only as far as the samples that link the two sides are alike at every site",
+    "between-batch": "holds only as far as the batches do not differ",
+    "between-site": "holds only as far as the sites do not differ",
+}
 
 
 def spreads(setting: Setting) -> pd.DataFrame:
@@ -92,7 +99,7 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     """
     asked = Comparison(results)
     model = asked.odds_model
-    rows = results.estimates[results.estimates["model"] == model]
+    rows = results.estimates[results.estimates["model"].eq(model) & ~results.estimates["superseded"]]
     if rows.empty and len(results.estimates):
         given = ", ".join(results.estimates["model"].unique())
         raise AidaError(
@@ -107,10 +114,13 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     on = [*KEYS, "contrast"]
     expectations = pd.concat([expected(s) for s in placed]) if placed else pd.DataFrame(columns=[*on, *SPREADS])
     table = tables.POWER.frame(rows.merge(expectations, on=on, how="left"))
-    table["note"] = table["note"].where(table["estimate"].isna(), None)
     done = table["estimate"].notna()
-    table.loc[done & table["status"].eq("between-site"), "note"] = "holds only as far as the sites do not differ"
-    table.loc[done & results.contrasts_of(table)["kind"].eq("slope"), "note"] = "for one unit (one year of age)"
+    slopes = results.contrasts_of(table)["kind"].eq("slope")
+    said = [
+        "; ".join(filter(None, (HOLDS.get(status), "for one unit (one year of age)" if slope else ""))) or None
+        for status, slope in zip(table["status"], slopes, strict=True)
+    ]
+    table["note"] = table["note"].where(~done, pd.Series(said, index=table.index, dtype=object))
     df = table["df"].where(table["df"] > 0)
     table["mdor"] = np.exp(minimal_detectable(table["std_error"], df, power=power))
     table["mdor_spread"] = np.exp(minimal_detectable(table["std_error_spread"], df, power=power))
