@@ -1,4 +1,7 @@
-"""Fit every model to many cohorts with known truth.
+"""Fit the models to many cohorts with known truth.
+
+Every model is fitted to the scenarios A to E and the sample cohort, the primary one to the designs of `designs.py`,
+where it is judged with its status and verdict.
 
     python benchmarks/calibration/run.py --cohorts 1000 --scenario A --scenario B
     python benchmarks/calibration/summarise.py
@@ -11,15 +14,19 @@ of a cohort depend on its scenario and number alone.
 from __future__ import annotations
 
 import os
+import zlib
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import click
+import designs
 import numpy as np
 import pandas as pd
 import planted
 import simulate
+from judge import FOCUS, judge, judge_controls
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
@@ -37,19 +44,19 @@ CHUNK = 50
 FORMULA = "~ population + age + sex"
 COLUMNS = ["model", "contrast", "truth", "estimate", "std_error", "df"]
 NOTHING = Estimate(np.nan, np.nan, np.nan)
-FOCUS = "focus"
-SCENARIOS = [*simulate.SCENARIOS, planted.NAME]
+#: Scenarios of every model, those of the primary one with its verdicts, and those of the controls' own estimate.
+OF_MODELS, OF_DESIGNS, OF_CONTROLS = [*simulate.SCENARIOS, planted.NAME], [*designs.SCENARIOS], [*designs.CONTROLS]
+SCENARIOS = [*OF_MODELS, *OF_DESIGNS, *OF_CONTROLS]
+PRIMARY, CONTROLS = next(iter(MODELS)), "controls"
 
 
-def draw(scenario: str, number: int) -> simulate.Cohort:
-    """Draw cohort `number` of a scenario."""
-    rng = np.random.default_rng([SCENARIOS.index(scenario), number])
-    if scenario == planted.NAME:
-        return planted.draw(rng)
-    return simulate.draw(simulate.SCENARIOS[scenario], rng)
+def random_numbers(scenario: str, number: int) -> np.random.Generator:
+    """Return the random numbers of cohort `number` of a scenario, the same whatever other scenarios there are."""
+    key = OF_MODELS.index(scenario) if scenario in OF_MODELS else zlib.crc32(scenario.encode())
+    return np.random.default_rng([key, number])
 
 
-def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
+def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
     """Estimate the contrasts whose truth is known with each of the models.
 
     Returns
@@ -83,11 +90,24 @@ def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def one(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
+    """Draw cohort `number` and ask the models: `fit_cohort`, for a design `status` and `supported` as well."""
+    rng = random_numbers(scenario, number)
+    if scenario in OF_CONTROLS:
+        design = designs.CONTROLS[scenario]
+        return pd.DataFrame(judge_controls(designs.draw_controls(design, rng), design.asked[0])).assign(model=CONTROLS)
+    if scenario in OF_DESIGNS:
+        cohort = designs.draw(designs.SCENARIOS[scenario], rng)
+        return pd.concat([pd.DataFrame(judge(cohort, model)).assign(model=model) for model in models])
+    known = planted.draw(rng) if scenario == planted.NAME else simulate.draw(simulate.SCENARIOS[scenario], rng)
+    return fit_cohort(known, models)
+
+
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:
     """Fit a chunk of cohorts with the models that have no file of it yet, and write theirs."""
     # Two processes share the machine; threads inside each would only be in the way.
     with threadpool_limits(1):
-        tables = [fit_cohort(draw(scenario, i), list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
+        tables = [one(scenario, i, list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
     for model, table in pd.concat(tables).groupby("model"):
         path = paths[str(model)]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +127,8 @@ def main(cohorts: int, scenarios: tuple[str, ...], models: tuple[str, ...], chun
     jobs = []
     for scenario in scenarios:
         for first in range(0, cohorts, CHUNK):
-            paths = {model: chunks / scenario / model / f"{first:06d}.parquet" for model in models}
+            asked = [CONTROLS] if scenario in OF_CONTROLS else models if scenario in OF_MODELS else [PRIMARY]
+            paths = {model: chunks / scenario / model / f"{first:06d}.parquet" for model in asked}
             missing = {model: path for model, path in paths.items() if not path.exists()}
             jobs += [(scenario, first, missing)] if missing else []
     with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(10,)) as pool:
