@@ -69,7 +69,7 @@ def draw_models(table: pd.DataFrame, out: Path) -> None:
     n = int(table["cohorts"].min())
     fig.suptitle(f"SYNTHETIC cohorts ({n} or more a point; {_NOTE})", fontsize=8)
     fig.tight_layout()
-    _save(fig, out, "models")
+    _save(fig, out, "calibration")
 
 
 def _statuses(ax: Axes, table: pd.DataFrame) -> None:
@@ -113,7 +113,7 @@ def draw_designs(table: pd.DataFrame, out: Path) -> None:
         "false positives at 0.05,\nno effect",
         "coverage of 95 % intervals",
         "status (square: expected,\nwhere another was given)",
-        "artefact within-site and p < 0.05,\nclaim supported",
+        "wrong: artefact within-site\nand p < 0.05; supported",
     )
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, fontsize=8)

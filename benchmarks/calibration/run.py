@@ -38,6 +38,7 @@ from aida_tools.models.data import Estimate
 from aida_tools.models.fitting import fit_setting
 from aida_tools.models.registry import MODELS
 from aida_tools.models.settings import make_settings
+from aida_tools.robustness.controls import Controls
 
 HERE = Path(__file__).parent
 CHUNK = 50
@@ -50,10 +51,15 @@ SCENARIOS = [*OF_MODELS, *OF_DESIGNS, *OF_CONTROLS]
 PRIMARY, CONTROLS = next(iter(MODELS)), "controls"
 
 
-def random_numbers(scenario: str, number: int) -> np.random.Generator:
-    """Return the random numbers of cohort `number` of a scenario, the same whatever other scenarios there are."""
+def draw(scenario: str, number: int) -> simulate.Cohort | Controls:
+    """Draw cohort `number` of a scenario; it is the same whatever other scenarios there are."""
     key = OF_MODELS.index(scenario) if scenario in OF_MODELS else zlib.crc32(scenario.encode())
-    return np.random.default_rng([key, number])
+    rng = np.random.default_rng([key, number])
+    if scenario in OF_CONTROLS:
+        return designs.draw_controls(designs.CONTROLS[scenario], rng)
+    if scenario in OF_DESIGNS:
+        return designs.draw(designs.SCENARIOS[scenario], rng)
+    return planted.draw(rng) if scenario == planted.NAME else simulate.draw(simulate.SCENARIOS[scenario], rng)
 
 
 def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
@@ -90,24 +96,21 @@ def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def one(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
-    """Draw cohort `number` and ask the models: `fit_cohort`, for a design `status` and `supported` as well."""
-    rng = random_numbers(scenario, number)
-    if scenario in OF_CONTROLS:
-        design = designs.CONTROLS[scenario]
-        return pd.DataFrame(judge_controls(designs.draw_controls(design, rng), design.asked[0])).assign(model=CONTROLS)
-    if scenario in OF_DESIGNS:
-        cohort = designs.draw(designs.SCENARIOS[scenario], rng)
-        return pd.concat([pd.DataFrame(judge(cohort, model)).assign(model=model) for model in models])
-    known = planted.draw(rng) if scenario == planted.NAME else simulate.draw(simulate.SCENARIOS[scenario], rng)
-    return fit_cohort(known, models)
+def ask(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
+    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design `status` and `supported`."""
+    cohort = draw(scenario, number)
+    if isinstance(cohort, Controls):
+        return pd.DataFrame(judge_controls(cohort, designs.CONTROLS[scenario].asked[0])).assign(model=CONTROLS)
+    if scenario in OF_MODELS:
+        return fit_cohort(cohort, models)
+    return pd.concat([pd.DataFrame(judge(cohort, model)).assign(model=model) for model in models])
 
 
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:
     """Fit a chunk of cohorts with the models that have no file of it yet, and write theirs."""
     # Two processes share the machine; threads inside each would only be in the way.
     with threadpool_limits(1):
-        tables = [one(scenario, i, list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
+        tables = [ask(scenario, i, list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
     for model, table in pd.concat(tables).groupby("model"):
         path = paths[str(model)]
         path.parent.mkdir(parents=True, exist_ok=True)

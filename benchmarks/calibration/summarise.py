@@ -158,7 +158,7 @@ def read(chunks: Path) -> pd.DataFrame:
 @click.option("--chunks", type=click.Path(path_type=Path), default=HERE / "chunks", help="Folder of the chunk files.")
 @click.option("--out", type=click.Path(path_type=Path), default=HERE, help="Folder of results.tsv and the figure.")
 def main(chunks: Path, out: Path) -> None:
-    """Write results.tsv, and models and designs as .png and .svg."""
+    """Write results.tsv, calibration.png and designs.png, and both as .svg."""
     table = read(chunks)
     write_tsv(table.round(4), out / "results.tsv")
     draw_models(table[table["scenario"].isin(list(simulate.SCENARIOS))], out)
