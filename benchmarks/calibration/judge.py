@@ -10,7 +10,7 @@ from designs import KNOWN, REFUSED, Asked
 from simulate import Cohort
 
 from aida_tools.api import compare_populations
-from aida_tools.claims.model import Claim, Claims, Source, Test
+from aida_tools.claims.model import Claim, Claims, Direction, Source, Test
 from aida_tools.claims.run import examine
 from aida_tools.claims.verdict import ALPHA, SUPPORTED
 from aida_tools.core.errors import AidaError
@@ -19,27 +19,22 @@ from aida_tools.results.results import Results
 from aida_tools.robustness.controls import Controls, site_difference
 
 FOCUS = "focus"
-_DENOMINATOR = "all"
 _SOURCE = Source(name="a reader of the estimates", url="https://example.org")
 
 
-def compared(cohort: Cohort, model: str) -> Results:
-    """Compare the populations of a cohort by one model, as from a notebook."""
+def compared(cohort: Cohort, *models: str) -> Results:
+    """Compare the populations of a cohort, as from a notebook."""
     types = [FOCUS, *(f"other {k}" for k in range(1, cohort.counts.shape[1]))]
     wide = pd.DataFrame(cohort.counts, columns=types).assign(sample_id=cohort.samples["sample_id"].to_numpy())
     counts = wide.melt("sample_id", var_name="cell_type", value_name="n_cells")
-    return compare_populations(counts, cohort.samples, focus=FOCUS, models=[model], contrasts=list(cohort.truth))
+    return compare_populations(counts, cohort.samples, focus=FOCUS, models=models, contrasts=list(cohort.truth))
 
 
-def supported(results: Results, contrast: str, estimate: float) -> bool:
-    """Tell whether the claim that an estimate suggests would be called `supported`, without a reservation."""
-    direction = "lower" if estimate < 0 else "higher"
-    test = Test(
-        cell_types=[FOCUS], denominator=_DENOMINATOR, contrasts=[contrast], direction=direction, family="calibration"
-    )
+def claimed(results: Results, contrast: str, direction: Direction) -> pd.Series:
+    """Return what `claims` says of the claim that a contrast is `lower` or `higher`: a row of `claims.tsv`."""
+    test = Test(cell_types=[FOCUS], denominator="all", contrasts=[contrast], direction=direction, family="calibration")
     claim = Claim(id="claim", statement=f"{contrast} is {direction}", sources=[_SOURCE], test=test)
-    verdicts, _ = examine(Comparison(results), Claims(notice="This is not about a disease.", claims=[claim]))
-    return bool(verdicts["verdict"].iloc[0] == SUPPORTED)
+    return examine(Comparison(results), Claims(notice="This is not about a disease.", claims=[claim]))[0].iloc[0]
 
 
 def judge(cohort: Cohort, model: str) -> list[dict[str, Any]]:
@@ -62,8 +57,9 @@ def judge(cohort: Cohort, model: str) -> list[dict[str, Any]]:
         # Claims refit and permute; what is not shown in the first place needs none of it.
         shown = found["status"] == "within-site" and found["p_value"] <= ALPHA
         row = {name: found[name] for name in ("status", "estimate", "std_error", "df")}
-        verdict = shown and supported(results, contrast, found["estimate"])
-        rows.append({"contrast": contrast, "truth": truth, "supported": verdict, **row})
+        # The claim that a reader of the estimate would make; a reservation in the verdict is no support.
+        supported = shown and claimed(results, contrast, "lower" if row["estimate"] < 0 else "higher")["verdict"]
+        rows.append({"contrast": contrast, "truth": truth, "supported": supported == SUPPORTED, **row})
     return rows
 
 

@@ -44,6 +44,7 @@ HERE = Path(__file__).parent
 CHUNK = 50
 FORMULA = "~ population + age + sex"
 COLUMNS = ["model", "contrast", "truth", "estimate", "std_error", "df"]
+LABELS = ["status", "supported"]
 NOTHING = Estimate(np.nan, np.nan, np.nan)
 #: Scenarios of every model, those of the primary one with its verdicts, and those of the controls' own estimate.
 OF_MODELS, OF_DESIGNS, OF_CONTROLS = [*simulate.SCENARIOS, planted.NAME], [*designs.SCENARIOS], [*designs.CONTROLS]
@@ -97,13 +98,15 @@ def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
 
 
 def ask(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
-    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design `status` and `supported`."""
+    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design `LABELS` as well."""
     cohort = draw(scenario, number)
-    if isinstance(cohort, Controls):
-        return pd.DataFrame(judge_controls(cohort, designs.CONTROLS[scenario].asked[0])).assign(model=CONTROLS)
-    if scenario in OF_MODELS:
+    if not isinstance(cohort, Controls) and scenario in OF_MODELS:
         return fit_cohort(cohort, models)
-    return pd.concat([pd.DataFrame(judge(cohort, model)).assign(model=model) for model in models])
+    if isinstance(cohort, Controls):
+        rows = [row | {"model": CONTROLS} for row in judge_controls(cohort, designs.CONTROLS[scenario].asked[0])]
+    else:
+        rows = [row | {"model": model} for model in models for row in judge(cohort, model)]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *LABELS])
 
 
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:

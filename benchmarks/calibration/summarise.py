@@ -73,16 +73,17 @@ def summarise_labels(chunk: pd.DataFrame, asked: designs.Asked) -> pd.Series:
     Parameters
     ----------
     chunk
-        One row a cohort: `status, supported, estimate, std_error, df`.
+        One row a cohort: `truth, status, supported, estimate, std_error, df`.
     asked
         What it deserves to be called.
 
     Returns
     -------
     `expected` status, whether there is an `artefact`; as shares of the cohorts: `as_expected`, every status of
-    `STATUSES`, `wrong` (an artefact is called `within-site` with p < 0.05) and `supported`.
+    `STATUSES`, `wrong` (an artefact is called `within-site`, and the 95 % interval misses the truth: where that is 0,
+    p < 0.05) and `supported`.
     """
-    shown = chunk["estimate"].abs() > stats.t.ppf(0.975, chunk["df"]) * chunk["std_error"]
+    missed = (chunk["estimate"] - chunk["truth"]).abs() > stats.t.ppf(0.975, chunk["df"]) * chunk["std_error"]
     within, *_, nothing = STATUSES
     called = chunk["status"].where(chunk["status"].isin(STATUSES), nothing)
     shares = {status: float((called == status).mean()) for status in STATUSES}
@@ -94,7 +95,7 @@ def summarise_labels(chunk: pd.DataFrame, asked: designs.Asked) -> pd.Series:
             "artefact": asked.artefact,
             "as_expected": float((chunk["status"] == asked.expected).mean()),
             **shares,
-            "wrong": float((shown & (chunk["status"] == within)).mean()) if asked.artefact else np.nan,
+            "wrong": float((missed & (chunk["status"] == within)).mean()) if asked.artefact else np.nan,
             "supported": float(chunk["supported"].mean()),
         }
     )
