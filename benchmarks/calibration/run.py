@@ -17,7 +17,6 @@ import os
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -30,14 +29,13 @@ from judge import FOCUS, judge, judge_controls
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from aida_tools.core.names import EMPTY_STATUSES
 from aida_tools.design.contrasts import parse_contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import parse_formula
 from aida_tools.models.data import Estimate
-from aida_tools.models.fitting import fit_setting
+from aida_tools.models.fitting import reported
 from aida_tools.models.registry import MODELS
-from aida_tools.models.settings import make_settings
+from aida_tools.models.settings import Designs
 from aida_tools.robustness.controls import Controls
 
 HERE = Path(__file__).parent
@@ -76,24 +74,16 @@ def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
     contrasts = [parse_contrast(text, formula, cohort.samples) for text in asked]
     types = [FOCUS, *(f"other {k}" for k in range(1, cohort.counts.shape[1]))]
     denominator = Denominator("given", "all", types, cohort.counts, cohort.totals)
-    settings = {
-        by_batch: make_settings(denominator, cohort.samples, formula, contrasts, by_batch=by_batch)[0]
-        for by_batch in {MODELS[name].by_batch for name in models}
-    }
+    made = Designs(cohort.samples, formula, contrasts)
     rows = []
     for model in (MODELS[name] for name in models):
-        setting = settings[model.by_batch]
         # Some models look at all types of the denominator, the others at one at a time.
-        if model.one_type:
-            setting = replace(setting, denominator=denominator.only(FOCUS))
-        fit = fit_setting(setting, model, setting.data(robust=True))[0]
-        found = {
-            str(q.contrast): fit.contrast(q.vector)
-            if fit.converged and q.standing.status not in EMPTY_STATUSES
-            else NOTHING
-            for q in setting.questions
-        }
-        rows += [(model.name, text, truth, *found[text.partition(" | ")[0]]) for text, truth in cohort.truth.items()]
+        counts = denominator.only(FOCUS) if model.one_type else denominator
+        (setting,) = made.settings(counts, model)
+        found = {row["contrast"]: row for row in reported(setting, model, 0, robust=True)}
+        for text, truth in cohort.truth.items():
+            row = found[text.partition(" | ")[0]]
+            rows.append((model.name, text, truth, *(row.get(c, np.nan) for c in ("estimate", "std_error", "df"))))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
