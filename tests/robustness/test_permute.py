@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,15 @@ from scipy import stats
 from aida_tools.compare.run import compare
 from aida_tools.compare.step import Options
 from aida_tools.compose.wide import import_counts
+from aida_tools.design.contrasts import Contrast
 from aida_tools.models.data import Data
 from aida_tools.models.mixed import fit_mixed
 from aida_tools.results.refit import Comparison, load_comparison
-from aida_tools.robustness import reml
-from aida_tools.robustness.permutations import permutation_tables
+from aida_tools.robustness import permutations, reml
+from aida_tools.robustness.permutations import Permuted, blind, permutation_p, permutation_tables
 from aida_tools.robustness.permute import Null, arrangements, count_arrangements, permutation_test, t_statistics
 
-from .conftest import SITES, compare_cohort, make_cohort
+from .conftest import SITES, SMALL, compare_cohort, make_cohort
 
 
 def draw(rng: np.random.Generator, *, batches: int = 6, donors: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -98,7 +100,7 @@ def test_random_permutations_count_the_observed_one() -> None:
     y = np.concatenate([np.full(15, 10.0), np.zeros(15)]) + np.random.default_rng(3).normal(0, 0.1, 30)
     null = plain(np.arange(30) < 15, y, np.zeros(30, int), 499)
     assert not null.exact
-    assert null.p_value == pytest.approx(1 / 500)
+    assert null.p_value == null.p_min == pytest.approx(1 / 500)
     assert null.n_distinct == math.comb(30, 15)
 
 
@@ -175,7 +177,9 @@ def test_a_batch_a_side_cannot_be_permuted_to_five_percent(tmp_path: Path) -> No
     row = permutation_tables(compared, permutations=100, seed=1)["permutation"].iloc[0]
     assert row["n_permutations"] == 2
     assert row["p_value"] == row["p_min"] == 1
-    assert "no labels could give p below 1" in row["note"]
+    assert np.isnan(row["rejection_rate"])
+    assert "p below 1 cannot be reached with so few units" in row["note"]
+    assert "batches change sites under this scheme: it cannot see a site effect" in row["note"]
 
 
 def test_paired_samples_change_sides_inside_their_donor(shared: Path, tmp_path: Path) -> None:
@@ -211,6 +215,8 @@ def test_without_batches_donors_are_the_units(tmp_path: Path) -> None:
     assert row["n_units_a"] + row["n_units_b"] == 72
     assert row["n_permutations"] == 200
     assert row["scheme"] == "samples between sides"
+    assert np.isfinite(row["rejection_rate"])
+    assert pd.isna(row["note"])
 
 
 def test_the_linear_companion_stands_for_the_reported_model(compared: Comparison) -> None:
@@ -237,3 +243,140 @@ def test_the_linear_companion_stands_for_the_reported_model(compared: Comparison
         reported.append(value.value / value.std_error)
     # Not quite 1: the mixed model estimates the batches' variance again under each labelling.
     assert np.corrcoef(t, reported)[0, 1] > 0.95
+
+
+def test_three_libraries_against_two_reach_no_less_than_a_tenth(small_folder: Path) -> None:
+    """Ten arrangements: no rejection rate is given, and the words say why; batches of one site against another's."""
+    table = permutation_tables(load_comparison(small_folder), permutations=500, seed=1)["permutation"]
+    rows = table[table["contrast"] == "population: Korean - SG_Chinese"]
+    assert set(rows["n_permutations"]) == {10}
+    np.testing.assert_allclose(rows["p_min"], 0.1)
+    assert rows["rejection_rate"].isna().all()
+    assert rows["note"].str.startswith("p below 0.1 cannot be reached with so few units to exchange").all()
+    within = table[table["contrast"] == "population: SG_Chinese - SG_Malay"]
+    assert within["rejection_rate"].between(0.01, 0.12).all()
+    assert within["note"].isna().all()
+
+
+def test_few_permutations_are_no_fault_of_the_design(small_folder: Path) -> None:
+    table = permutation_tables(load_comparison(small_folder), permutations=19, seed=1)["permutation"]
+    row = table[table["contrast"] == "population: SG_Chinese - SG_Malay"].iloc[0]
+    assert row["p_min"] == pytest.approx(0.05)
+    assert np.isnan(row["rejection_rate"])
+    assert row["note"] == "p below 0.05 cannot be reached with so few permutations: no rejection rate is given"
+
+
+def of_row(compared: Comparison, contrast: str, **more: object) -> Permuted | str:
+    asked: dict[str, object] = {
+        "denominator": compared.primary, "cell_type": "Treg", "permutations": 300, "seed": 5,
+    }  # fmt: skip
+    return permutation_p(compared, compared.results.contrast(contrast), **(asked | more))  # type: ignore[arg-type]
+
+
+def test_a_contrast_asked_alone_has_the_numbers_of_the_table(compared: Comparison) -> None:
+    table = permutation_tables(compared, permutations=300, seed=5)["permutation"]
+    for contrast in ("population: SG_Chinese - SG_Malay", "population: Japanese - Korean"):
+        row = table[(table["contrast"] == contrast) & (table["test"] == "mixed-logit")].iloc[0]
+        assert of_row(compared, contrast) == (row["estimate"], row["p_value"], row["p_min"], row["scheme"])
+    refused = of_row(compared, "population: SG_Malay - rest")
+    assert isinstance(refused, str)
+    assert "neither batches nor donors" in refused
+
+
+def test_any_type_denominator_and_column_can_be_permuted(compared: Comparison) -> None:
+    everything = compared.denominators["author", "all"]
+    found = of_row(compared, "population: SG_Chinese - SG_Malay", denominator=everything, cell_type="NK")
+    assert isinstance(found, Permuted)
+    assert found.p_value > 0.01  # NK cells differ in nothing.
+    assert found.p_min == pytest.approx(1 / 301)
+    sex = of_row(compared, "sex: female - male")
+    assert isinstance(sex, Permuted)
+    assert sex.scheme == "donors within batches"
+    assert of_row(compared, "age") == "a number has no sides to exchange"
+    one = Contrast("population", "Korean", "nobody")
+    assert of_row(compared, str(one)) == "one side has no sample"
+
+
+def two_sites(*, mixed: bool, shift: float = 0.0, seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two populations at two sites each, in batches of both or of one; the second site is shifted."""
+    if mixed:
+        sites = {"S1": (4, ("A", "B")), "S2": (4, ("A", "B"))}
+        return make_cohort(seed, sites=sites, controls=0, site_shift={"S2": shift})
+    samples, counts = make_cohort(seed, sites={"S1": (8, ("A",)), "S2": (8, ("A",))}, donors=6, controls=0,
+                                  site_shift={"S2": shift}, batch_sd=0.2)  # fmt: skip
+    number = samples["batch"].str[-2:].astype(int)
+    # Most batches of A are at the first site, most of B at the second.
+    of_b = np.where(samples["site"] == "S1", number < 2, number < 6)
+    return samples.assign(population=np.where(of_b, "B", "A")), counts
+
+
+def compared_of(folder: Path, cohort: tuple[pd.DataFrame, pd.DataFrame], formula: str) -> Comparison:
+    return load_comparison(compare_cohort(folder, *cohort, models=("quasibinomial",), formula=formula))
+
+
+def test_a_site_effect_cannot_pass_for_a_difference_inside_sites(tmp_path: Path) -> None:
+    """Batches are exchanged inside their sites where both sides are there: a shift of one site does not matter."""
+    found = {
+        shift: of_row(compared_of(tmp_path / str(shift), two_sites(mixed=False, shift=shift), "~ population + site"),
+                      "population: A - B", permutations=2000)
+        for shift in (0.0, 1.5)
+    }  # fmt: skip
+    for one in found.values():
+        assert isinstance(one, Permuted)
+        assert one.scheme == "batches within sites"
+        assert not blind(one.scheme)
+        assert one.p_min == pytest.approx(1 / (math.comb(8, 2) * math.comb(8, 6)))
+        assert one.p_value > 0.05
+
+
+def test_donors_are_exchanged_inside_the_batches_of_several_sites(tmp_path: Path) -> None:
+    found = of_row(compared_of(tmp_path, two_sites(mixed=True, shift=1.5), "~ population"), "population: A - B")
+    assert isinstance(found, Permuted)
+    assert found.scheme == "donors within batches"
+    assert found.p_value > 0.01
+
+
+def test_sites_that_are_not_recorded_could_be_any(tmp_path: Path) -> None:
+    samples, counts = make_cohort(3, sites=SMALL, controls=0)
+    compared = compared_of(tmp_path, (samples.assign(site=None), counts), "~ population")
+    found = of_row(compared, "population: Korean - SG_Malay")
+    assert isinstance(found, Permuted)
+    assert found.scheme == "batches between unrecorded sites"
+    assert blind(found.scheme)
+
+
+def test_population_and_batch_at_one_site_are_exchanged_between_sides(tmp_path: Path) -> None:
+    samples, counts = make_cohort(3, sites={"S": (10, ("A",))}, donors=5, controls=0)
+    samples["population"] = np.where(samples["batch"].str[-1].astype(int) < 5, "A", "B")
+    compared = compared_of(tmp_path, (samples, counts), "~ population")
+    found = of_row(compared, "population: A - B")
+    assert isinstance(found, Permuted)
+    assert found.scheme == "batches between sides"
+    assert found.p_min == pytest.approx(2 / math.comb(10, 5))
+
+
+def test_a_formula_that_leaves_nothing_to_compare_says_so(tmp_path: Path) -> None:
+    samples, counts = make_cohort(3, sites={"S": (4, ("A", "B"))}, controls=0)
+    samples = samples.assign(kind=samples["population"])
+    compared = compared_of(tmp_path, (samples, counts), "~ population + kind")
+    assert of_row(compared, "population: A - B") == (
+        "the other terms of the formula leave no difference between the sides"
+    )
+
+
+def test_two_samples_of_a_donor_are_one_unit(compared: Comparison) -> None:
+    """A donor who was run twice counts by the larger sample, as in every model without a donor term."""
+    selection = compared.selection
+    extra = selection.samples.iloc[[0]].assign(sample_id="again", n_cells=5)
+    both = replace(selection, samples=pd.concat([selection.samples, extra], ignore_index=True))
+    twice = Comparison(compared.results)
+    twice.__dict__["selection"] = both
+    counts = compared.chosen(compared.primary, selection)
+    doubled = replace(
+        counts, counts=np.vstack([counts.counts, counts.counts[:1]]), totals=np.append(counts.totals, 5.0)
+    )
+    contrast = compared.results.contrast("population: SG_Chinese - SG_Malay")
+    one = permutations._sides(compared, contrast, counts, "Treg")
+    two = permutations._sides(twice, contrast, doubled, "Treg")
+    assert one.samples["sample_id"].tolist() == two.samples["sample_id"].tolist()
+    np.testing.assert_array_equal(one.totals, two.totals)

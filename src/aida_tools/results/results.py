@@ -129,14 +129,14 @@ class Results:
         return self.shown(self.of_focus(self.shares))
 
     def focus_estimates(self) -> pd.DataFrame:
-        """Return the rows of `estimates` for the focus type in the primary denominator and annotator, all models."""
-        rows = self.of_focus(self.estimates)
-        return rows[~rows["superseded"]] if "superseded" in rows else rows
+        """Return the rows of `estimates` to speak of: the focus type, primary denominator and annotator, all models."""
+        found = self.of_focus(self.estimates)
+        return found[~found["superseded"]]
 
     def superseded(self) -> pd.DataFrame:
-        """Return the focus type's rows that a fit with a term for the site stands beside, all models."""
-        rows = self.of_focus(self.estimates)
-        return rows[rows["superseded"]] if "superseded" in rows else rows.iloc[:0]
+        """Return the rows for the focus type that stand beside better ones, with a term for the site."""
+        found = self.of_focus(self.estimates)
+        return found[found["superseded"]]
 
     def focus_standardised(self) -> pd.DataFrame:
         """Return the rows of `standardised.tsv` for the focus type in the primary denominator and annotator."""

@@ -111,6 +111,12 @@ def arrangements(
     return False, (_random_arrangements(labels, blocks, size, rng) for size in sizes)
 
 
+def curvature(labels: np.ndarray, information: np.ndarray) -> np.ndarray:
+    """Return l'Ql of each row of labels, shape (m, u); 0 where they cannot be told apart from the other columns."""
+    curve = np.sum((labels @ information) * labels, axis=1)
+    return np.where(curve > 1e-10 * np.trace(information), curve, 0.0)
+
+
 def t_statistics(
     labels: np.ndarray, score: np.ndarray, information: np.ndarray, total: float, df: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -134,11 +140,10 @@ def t_statistics(
     Two arrays of shape (m,); 0 where the labels cannot be told apart from the other columns.
     """
     slope = labels @ score
-    curve = np.sum((labels @ information) * labels, axis=1)
-    usable = curve > 1e-10 * np.trace(information)
-    coef = np.divide(slope, curve, out=np.zeros_like(slope), where=usable)
+    curve = curvature(labels, information)
+    coef = np.divide(slope, curve, out=np.zeros_like(slope), where=curve > 0)
     residual = np.maximum(total - slope * coef, 1e-12 * total) / df
-    return coef * np.sqrt(np.where(usable, curve, 0.0) / residual), coef
+    return coef * np.sqrt(curve / residual), coef
 
 
 def permutation_test(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aida_tools.core.names import STATUSES
+from aida_tools.core.names import ESTIMATED, STATUSES
 from aida_tools.core.schema import Column, Table, declare, flag, number, share, text, whole
 
 _LOGS = "Estimates and their limits are natural logarithms of odds ratios unless the column says otherwise."
@@ -48,7 +48,7 @@ SITE_BOUND = declare(
         title="Site effects that would be enough",
         section="robustness",
         note=_LOGS,
-        shown=("contrast", "status", "site_sd_bound", "sentence", "note"),
+        shown=("contrast", "status", "site_sd_bound", "keeps_sign", "sentence", "rests_on", "note"),
         what="a contrast between sites: how large site effects would have to be to explain it",
         columns=(
             _CONTRAST,
@@ -71,8 +71,28 @@ SITE_BOUND = declare(
             number("share_shift", "what one such deviation adds to `share_b`", low=-1, high=1),
             *_spread("batch_sd", "of the batches inside sites"),
             *_spread("control_site_sd", "between sites of the same controls"),
+            share("keeps_sign", "share of the plausible site effects under which the contrast keeps its sign"),
+            share(
+                "keeps_interval",
+                "share of them under which the 95 % interval, less the site effect, lies on that side of no difference",
+            ),
+            number("plausible_site_sd", "middle of the plausible standard deviations between sites", unit=_LOG_ODDS),
+            number("plausible_site_sd_high", "95 % of them are below this", unit=_LOG_ODDS),
+            text("rests_on", "what decides which site effects are plausible, in words"),
             text("sentence", "all of it in words"),
             _NOTE,
+        ),
+    )
+)
+SITE_PRIOR = declare(
+    Table(
+        "site_prior",
+        step="robustness",
+        what="a standard deviation between sites, and how plausible it is",
+        columns=(
+            number("site_sd", "standard deviation between sites", unit=_LOG_ODDS, low=0, empty=False),
+            number("start", "density before anything of sites was measured", low=0, empty=False),
+            number("density", "density given the controls (and other cohorts)", low=0, empty=False),
         ),
     )
 )
@@ -88,9 +108,18 @@ RECALIBRATED = declare(
             _CONTRAST,
             text("status", "what came of it", levels=("recalibrated", "no-controls", *_BETWEEN), empty=False),
             *_estimate(),
+            *_SHARES,
             number("control_difference", "the difference of the sites by the controls", unit=_LOG_RATIO),
             number("control_std_error", "its standard error", unit=_LOG_RATIO, low=0),
-            number("control_df", "its degrees of freedom", low=0),
+            number("control_df", "its degrees of freedom, from the runs", low=0),
+            share("control_share", "share of the average control donor at these sites"),
+            share("donor_share", "middle of the shares of both sides, which the correction is applied to"),
+            number(
+                "false_call_difference",
+                "the donors' difference of the sites if false calls, which add to a share, made the controls' one",
+                unit=_LOG_RATIO,
+            ),
+            number("correction_difference", "`control_difference` less that", unit=_LOG_RATIO),
             number("recalibrated", "the estimate less that difference", unit=_LOG_RATIO),
             number("recalibrated_std_error", "its standard error, with both errors", unit=_LOG_RATIO, low=0),
             number("recalibrated_df", "its degrees of freedom (Welch, Satterthwaite)", low=0),
@@ -138,11 +167,11 @@ PERMUTATION = declare(
         what="a contrast and test whose labels were permuted",
         columns=(
             _CONTRAST,
-            text("status", levels=("within-site", "between-site", "permuted", "not-permutable"), empty=False),
+            text("status", levels=(*ESTIMATED, "permuted", "not-permutable"), empty=False),
             text(
                 "scheme",
-                "what is exchanged: batches between sites; donors inside their batches; paired samples inside their "
-                "donor",
+                "what is exchanged: donors within batches; batches (samples, where none are recorded) within sites, "
+                "between sides of one site, or between sites, which cannot see a site effect; samples within donors",
             ),
             text(
                 "test",
@@ -161,7 +190,10 @@ PERMUTATION = declare(
             share("p_value", "share of the permutations at least as extreme"),
             share("p_min", "the smallest p-value that the design allows"),
             number("critical", "5 % point of the test's own t", low=0),
-            share("rejection_rate", "permutations beyond `critical`; an honest test has 0.05"),
+            share(
+                "rejection_rate",
+                "permutations beyond `critical`; an honest test has 0.05. Empty where p < 0.05 cannot be reached",
+            ),
             _NOTE,
         ),
     )
