@@ -56,6 +56,7 @@ def test_an_indirect_contrast_says_what_it_rests_on() -> None:
     assert "Korean and Japanese were not measured at a common site: this number adds comparisons with" in text
     assert "wrong if the donors of these differ between the sites." in text
     assert "Handling" not in text
+    assert "No contrast here compares populations inside a common site." in text
 
 
 def test_one_library_a_population_is_population_and_batch() -> None:

@@ -189,5 +189,5 @@ def check_claims(compare_dir: Path, out: Path, *, options: Options | None = None
     inputs = [path, *(compare_dir / name for name in ("estimates.tsv", "shares.tsv", "compare.json"))]
     config = {"negligible": claims.negligible, "model": model, "alpha": ALPHA}
     with staged(out, step="claims", inputs=inputs, config=config) as folder:
-        found = shifts(results.estimates, str(results.options["focus"]), model)
+        found = shifts(results.estimates[~results.estimates["superseded"]], str(results.options["focus"]), model)
         write_tables({"claims": table, "claim_contrasts": contrasts, "shifts": found}, folder)
