@@ -36,7 +36,9 @@ def status_of(contrast: Contrast, text: str, samples: pd.DataFrame) -> tuple[str
     with_site = {*parse_formula(text, samples.columns).variables, "site"}
     recorded = samples["site"].notna().all()
     fixable = recorded and not ask(contrast, design_of("~ " + " + ".join(with_site), samples), places).status
-    return standing(contrast, places.leaks(weights[:, None], [contrast])[0], places, 1e-6, fixable=fixable)
+    return standing(
+        contrast, places.leaks(weights[:, None], [contrast])[0], places, 1e-6, inside=question.inside, fixable=fixable
+    )
 
 
 @pytest.mark.parametrize(
