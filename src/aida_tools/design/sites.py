@@ -288,12 +288,11 @@ def _what_leaks(contrast: Contrast, leaks: Leaks, places: Places, harmless: floa
     if not contrast.a:
         return f"sites {shorten(named)} are compared as well{advice}"
     if not set(named) & set(found):
-        parts = [
-            f"{leak:+.2f} of site {name}" for name, leak in zip(places.sites, leaks.site, strict=True) if name in named
-        ]
+        by_site = dict(zip(places.sites, leaks.site, strict=True))
+        parts = [f"{by_site[name]:+.2f} of site {name}" for name in named]
         who = sorted(set(places.samples.loc[np.isin(places.site, named), contrast.column].astype(str)))
         return (
-            f"unknown effects of sites where neither side was measured enter it through the other terms of the formula: "
+            "unknown effects of sites where neither side was measured enter it through the other terms of the formula: "
             f"{listed(parts)} ({shorten(who)}){advice}"
         )
     parts = "; ".join(
