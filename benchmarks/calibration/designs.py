@@ -211,6 +211,12 @@ SCENARIOS = {
     "unmixed-2": _unmixed(24, 2, 0.3, "two batches a population"),
     "unmixed-4": _unmixed(24, 4, 0.3, "four batches a population"),
     "unmixed-unrecorded": _unmixed(24, 2, 0.3, "two batches a population, not recorded", recorded=False),
+    "unmixed-ages": Scenario(
+        "four batches a population, and B is 28 years older",
+        (Group("A", "S1", 24, range(4), age=30), Group("B", "S1", 24, range(4, 8), age=58)),
+        (pair("A", "B", BATCH, artefact=True),),
+        batch_sd=0.3,
+    ),
     "chain": Scenario(
         "A and B at one site, B and C at another, where B's donors differ by 0.4",
         (

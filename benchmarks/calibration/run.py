@@ -17,7 +17,6 @@ import os
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -30,22 +29,18 @@ from judge import FOCUS, judge, judge_controls
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from aida_tools.core.names import EMPTY_STATUSES
 from aida_tools.design.contrasts import parse_contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import parse_formula
-from aida_tools.models.data import Estimate
-from aida_tools.models.fitting import fit_setting
+from aida_tools.models.fitting import reported
 from aida_tools.models.registry import MODELS
-from aida_tools.models.settings import make_settings
+from aida_tools.models.settings import Designs
 from aida_tools.robustness.controls import Controls
 
 HERE = Path(__file__).parent
 CHUNK = 50
 FORMULA = "~ population + age + sex"
-COLUMNS = ["model", "contrast", "truth", "estimate", "std_error", "df"]
-LABELS = ["status", "supported"]
-NOTHING = Estimate(np.nan, np.nan, np.nan)
+COLUMNS = ["model", "contrast", "truth", "status", "estimate", "std_error", "df"]
 #: Scenarios of every model, those of the primary one with its verdicts, and those of the controls' own estimate.
 OF_MODELS, OF_DESIGNS, OF_CONTROLS = [*simulate.SCENARIOS, planted.NAME], [*designs.SCENARIOS], [*designs.CONTROLS]
 SCENARIOS = [*OF_MODELS, *OF_DESIGNS, *OF_CONTROLS]
@@ -68,37 +63,28 @@ def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
 
     Returns
     -------
-    One row a model and contrast: `model, contrast, truth, estimate, std_error, df`; the last three are missing where
-    the contrast is not estimable or the fit failed.
+    One row a model and contrast: `COLUMNS`; the numbers are missing where the contrast has no estimate.
     """
     formula = parse_formula(FORMULA, cohort.samples.columns)
     asked = list(dict.fromkeys(text.partition(" | ")[0] for text in cohort.truth))
-    contrasts = [parse_contrast(text, formula, cohort.samples) for text in asked]
+    samples = cohort.samples.assign(n_cells=cohort.totals)
+    placed = Designs(samples, formula, [parse_contrast(text, formula, samples) for text in asked])
     types = [FOCUS, *(f"other {k}" for k in range(1, cohort.counts.shape[1]))]
     denominator = Denominator("given", "all", types, cohort.counts, cohort.totals)
-    settings = {
-        by_batch: make_settings(denominator, cohort.samples, formula, contrasts, by_batch=by_batch)[0]
-        for by_batch in {MODELS[name].by_batch for name in models}
-    }
     rows = []
     for model in (MODELS[name] for name in models):
-        setting = settings[model.by_batch]
         # Some models look at all types of the denominator, the others at one at a time.
-        if model.one_type:
-            setting = replace(setting, denominator=denominator.only(FOCUS))
-        fit = fit_setting(setting, model, setting.data(robust=True))[0]
-        found = {
-            str(q.contrast): fit.contrast(q.vector)
-            if fit.converged and q.standing.status not in EMPTY_STATUSES
-            else NOTHING
-            for q in setting.questions
-        }
-        rows += [(model.name, text, truth, *found[text.partition(" | ")[0]]) for text, truth in cohort.truth.items()]
+        counts = denominator.only(FOCUS) if model.one_type else denominator
+        told = [row for setting in placed.settings(counts, model) for row in reported(setting, model, 0, robust=True)]
+        found = {row["contrast"]: row for row in told}
+        rows += [
+            found[text.partition(" | ")[0]] | {"contrast": text, "truth": truth} for text, truth in cohort.truth.items()
+        ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def ask(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
-    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design `LABELS` as well."""
+    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design `supported` as well."""
     cohort = draw(scenario, number)
     if not isinstance(cohort, Controls) and scenario in OF_MODELS:
         return fit_cohort(cohort, models)
@@ -106,7 +92,7 @@ def ask(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
         rows = [row | {"model": CONTROLS} for row in judge_controls(cohort, designs.CONTROLS[scenario].asked[0])]
     else:
         rows = [row | {"model": model} for model in models for row in judge(cohort, model)]
-    return pd.DataFrame(rows, columns=[*COLUMNS, *LABELS])
+    return pd.DataFrame(rows, columns=[*COLUMNS, "supported"])
 
 
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:
