@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import planted
 import simulate
-from judge import FOCUS, judge, judge_controls
+from judge import FOCUS, judge_controls, supported
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
@@ -84,15 +84,14 @@ def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
 
 
 def ask(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
-    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design `supported` as well."""
+    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design whether claims are `supported`."""
     cohort = draw(scenario, number)
-    if not isinstance(cohort, Controls) and scenario in OF_MODELS:
-        return fit_cohort(cohort, models)
     if isinstance(cohort, Controls):
-        rows = [row | {"model": CONTROLS} for row in judge_controls(cohort, designs.CONTROLS[scenario].asked[0])]
-    else:
-        rows = [row | {"model": model} for model in models for row in judge(cohort, model)]
-    return pd.DataFrame(rows, columns=[*COLUMNS, "supported"])
+        return pd.DataFrame(judge_controls(cohort, designs.CONTROLS[scenario].asked[0])).assign(model=CONTROLS)
+    table = fit_cohort(cohort, models)
+    if scenario in OF_MODELS:
+        return table
+    return table.assign(supported=[supported(cohort, row["model"], row) for row in table.to_dict("records")])
 
 
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:
