@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.core.errors import AidaError
-from aida_tools.core.names import ESTIMATED
 from aida_tools.models.betabinomial import fit_betabinomial
 from aida_tools.models.links import mean_share
 from aida_tools.models.mixed import fit_mixed, why_no_batches
