@@ -1,4 +1,4 @@
-"""Site bound, controls, recalibration: algebra, truth of a simulation, and named states."""
+"""Tables on sites: the bound, plausible site effects, recalibration; truth of a simulation, and named states."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import special, stats
+from scipy import stats
 
 from aida_tools.results.refit import Comparison, load_comparison
-from aida_tools.robustness import reml
 from aida_tools.robustness.bound import share_shift, site_bound
-from aida_tools.robustness.controls import Controls, Spread, recalibrate, site_difference, site_shares, site_spread
 from aida_tools.robustness.sites import Sites, site_tables
 
 from .conftest import EFFECTS, SITES, compare_cohort, make_cohort
@@ -60,83 +58,6 @@ def test_site_weights_sum_to_zero_whatever_the_model(compared: Comparison) -> No
         results = replace(compared.results, options=compared.options | {"model": model})
         for weights in Sites(Comparison(results)).weights.values():
             assert abs(weights.sum()) < 0.05
-
-
-def draw_controls(
-    rng: np.random.Generator, shift: np.ndarray, *, batches: int = 8, batch_sd: float = 0.1, cells: int = 2000
-) -> Controls:
-    """Two control donors in turn in every batch of every site."""
-    sites = np.repeat(np.arange(len(shift)), batches)
-    donors = np.tile(np.arange(batches) % 2, len(shift))
-    eta = -3 + shift[sites] + rng.normal(0, batch_sd, len(sites)) + np.array([0.0, 0.4])[donors]
-    totals = np.full(len(sites), float(cells))
-    counts = rng.binomial(cells, special.expit(eta)).astype(float)
-    return Controls(counts, totals, sites, np.arange(len(sites)), donors)
-
-
-def test_site_difference_is_the_weighted_difference_of_logits_for_balanced_controls() -> None:
-    controls = draw_controls(np.random.default_rng(1), np.array([0.0, 0.5]))
-    response, _ = reml.empirical_logits(controls.counts, controls.totals)
-    found = site_difference(controls, np.array([-1.0, 1.0]))
-    assert found.estimate == pytest.approx(response[8:].mean() - response[:8].mean(), abs=1e-6)
-    assert found.df == 16 - 3
-
-
-def test_intervals_of_the_controls_cover_the_truth() -> None:
-    """200 sets of controls: 95 % of the intervals of a site difference hold it."""
-    rng = np.random.default_rng(2)
-    truth, covered = 0.3, 0
-    for _ in range(200):
-        found = site_difference(draw_controls(rng, np.array([0.0, truth, 0.1]), batches=4), np.array([-1.0, 1.0, 0.0]))
-        half = stats.t.ppf(0.975, found.df) * found.std_error
-        covered += abs(found.estimate - truth) <= half
-    # Three standard errors of 95 % in 200 draws.
-    assert 180 <= covered <= 199
-
-
-def test_spread_of_many_sites_is_found() -> None:
-    rng = np.random.default_rng(4)
-    spread = site_spread(draw_controls(rng, rng.normal(0, 0.5, 40), batches=4, batch_sd=0.2))
-    assert isinstance(spread, Spread)
-    assert spread.site[1] < 0.5 < spread.site[2]
-    assert spread.batch[1] < 0.2 < spread.batch[2]
-
-
-def test_few_sites_leave_the_spread_wide_open() -> None:
-    spread = site_spread(draw_controls(np.random.default_rng(5), np.array([0.0, 0.5]), batches=3))
-    assert isinstance(spread, Spread)
-    assert spread.site[2] == reml.MAX_SD
-
-
-def test_a_zero_count_is_an_ordinary_control() -> None:
-    controls = draw_controls(np.random.default_rng(6), np.array([0.0, 0.2]), cells=30)
-    controls.counts[0] = 0
-    found = site_difference(controls, np.array([-1.0, 1.0]))
-    assert np.isfinite(found.estimate)
-    assert found.std_error > 0
-
-
-def test_controls_that_cannot_tell_say_why() -> None:
-    one = np.zeros(4, int)
-    alone = Controls(np.full(4, 5.0), np.full(4, 100.0), one, np.arange(4), one)
-    assert site_spread(alone) == "control samples at fewer than two sites"
-    two = np.array([0, 0, 1, 1])
-    own = Controls(np.full(4, 5.0), np.full(4, 100.0), two, np.arange(4), two)
-    assert site_spread(own) == "no control donor was run at two sites"
-    assert "no control donor links" in site_difference(own, np.array([1.0, -1.0])).problem
-    single = Controls(np.full(2, 5.0), np.full(2, 100.0), np.arange(2), np.arange(2), np.zeros(2, int))
-    assert "one control sample" in site_difference(single, np.array([1.0, -1.0])).problem
-    none = Controls(*(np.empty(0, int) for _ in range(5)))
-    assert site_spread(none) == "control samples at fewer than two sites"
-    assert site_shares(none) == []
-
-
-def test_recalibration_adds_the_variances_and_takes_welch_degrees_of_freedom() -> None:
-    value, error, df = recalibrate((0.5, 0.3, 20.0), (0.2, 0.4, 5.0))
-    assert value == pytest.approx(0.3)
-    assert error == pytest.approx(0.5)
-    # Satterthwaite: 0.25^2 / (0.09^2 / 20 + 0.16^2 / 5).
-    assert df == pytest.approx(0.25**2 / (0.09**2 / 20 + 0.16**2 / 5))
 
 
 def test_tables_of_a_cohort(compared: Comparison) -> None:
@@ -202,6 +123,7 @@ def test_one_batch_a_site_has_no_spread_between_batches(tmp_path: Path) -> None:
 
 
 def test_tables_hold_numbers_not_text(compared: Comparison) -> None:
-    for table in site_tables(compared).values():
+    tables = site_tables(compared)
+    for table, column in zip(tables.values(), ("estimate", "density", "estimate", "recalibrated"), strict=True):
         assert isinstance(table, pd.DataFrame)
-        assert pd.api.types.is_float_dtype(table["estimate"])
+        assert pd.api.types.is_float_dtype(table[column])
