@@ -10,12 +10,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
-from scipy import special
 from statsmodels.stats.multitest import multipletests
 
 from aida_tools.claims.model import Claims, Untestable, load_claims
 from aida_tools.claims.shifts import shifts
-from aida_tools.claims.verdict import ALIASED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
+from aida_tools.claims.verdict import NOT_SUPPORTED, NOT_TESTABLE, SHOWN, SUPPORTED
 from aida_tools.cli import main
 from aida_tools.compare.run import compare
 from aida_tools.compare.step import Options
@@ -24,6 +23,8 @@ from aida_tools.core.schema import write_tsv
 from aida_tools.design.contrasts import Contrast
 from aida_tools.sample.run import check_batches, draw_cohort
 from aida_tools.sample.truth import sets
+
+ALIASED = SHOWN["between-site"]
 
 
 def flip(contrast: str) -> str:
@@ -227,35 +228,6 @@ def test_a_wrong_test_is_refused(compared: Path, tmp_path: Path, change: dict, w
     code, output = run(compared, "--claims", claims, "--out", tmp_path / "out")
     assert code == 1
     assert words in output
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Populations A, B and C in the same batches of one site; in C the type `bent` falls with age."""
-    folder = tmp_path_factory.mktemp("three")
-    rng = np.random.default_rng(5)
-    n = 360
-    population = np.array(["A", "B", "C"])[np.arange(n) % 3]
-    age = rng.integers(20, 75, n)
-    batch = np.arange(n) // 20
-    slope = np.where(population == "C", -0.03, 0.0)
-    noise = rng.normal(0, 0.1, 18)[batch] + rng.normal(0, 0.3, n)
-    shares = [special.expit(-2 + s * (age - 45) + noise) for s in (slope, -0.02)]
-    cells = rng.multinomial(600, np.column_stack([*shares, 1 - shares[0] - shares[1]]))
-    ids = [f"d{i}" for i in range(n)]
-    write_tsv(
-        pd.DataFrame({"sample_id": ids, "population": population, "site": "X", "batch": [f"b{b}" for b in batch],
-                      "sex": rng.choice(["female", "male"], n), "age": age}),
-        folder / "samples.tsv",
-    )  # fmt: skip
-    write_tsv(
-        pd.concat(
-            pd.DataFrame({"sample_id": ids, "cell_type": t, "n_cells": cells[:, k]})
-            for k, t in enumerate(["bent", "parallel", "rest"])
-        ),
-        folder / "counts.tsv",
-    )
-    return folder
 
 
 def test_slopes_that_differ_are_found_and_slopes_alone_do_not_make_them(three: Path, tmp_path: Path) -> None:

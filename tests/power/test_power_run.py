@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from scipy import special
+from scipy import special, stats
 from statsmodels.stats.power import TTestIndPower
 
 from aida_tools.cli import main
 from aida_tools.compare.run import compare
 from aida_tools.compare.step import Options
 from aida_tools.core.schema import write_tsv
+from aida_tools.power.detect import detectable
+from aida_tools.results.results import load_results
 
 DONOR_SD, BATCH_SD, SHARE = 0.3, 0.15, 0.1
 
@@ -70,6 +73,34 @@ def test_spreads_and_standard_errors_are_those_that_were_planted(compared: Path,
     assert table.loc["population: A - C", "note"] == "holds only as far as the sites do not differ"
     assert pd.isna(pair["note"])
     assert table.loc["age", "mdor"] < pair["mdor"] < table.loc["population: A - C", "mdor"]
+
+
+def test_what_a_detectable_odds_ratio_holds_for_follows_the_status(compared: Path) -> None:
+    results = load_results(compared)
+    asked = ["population: A - B", "population: A - C", "population: B - C", "population: A - rest", "age"]
+    rows = results.estimates.set_index("contrast").loc[asked].query("cell_type == 'focus'").reset_index()
+    statuses = ["within-site", "between-batch", "indirect", "between-site", "between-site"]
+    rows = rows.assign(status=statuses, superseded=False)
+    gone = rows.iloc[[0]].assign(
+        status="too-few", estimate=np.nan, std_error=np.nan, df=np.nan, note="too few", contrast="population: C - rest"
+    )
+    better = rows.iloc[[0]].assign(superseded=True, std_error=0.001)
+    table = detectable(dataclasses.replace(results, estimates=pd.concat([better, rows, gone], ignore_index=True)))
+    assert table["contrast"].tolist() == [*asked, "population: C - rest"]
+    sites = "holds only as far as the sites do not differ"
+    assert table["note"].where(table["note"].notna(), "").tolist() == [
+        "",
+        "holds only as far as the batches do not differ",
+        "holds only as far as the samples that link the two sides are alike at every site",
+        sites,
+        f"{sites}; for one unit (one year of age)",
+        "too few",
+    ]
+    # Twice a one-sided test at 0.025 with 80 % power, many degrees of freedom.
+    first = rows.iloc[0]
+    wanted = np.exp((stats.t.ppf(0.975, first["df"]) + stats.t.ppf(0.8, first["df"])) * first["std_error"])
+    assert table["mdor"].iloc[0] == pytest.approx(wanted, rel=0.002)
+    assert np.isnan(table["mdor"].iloc[-1])
 
 
 def test_a_plan_like_the_cohort_detects_what_the_cohort_does(compared: Path, tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_a_contrast_asked_alone_has_the_numbers_of_the_table(compared: Compariso
     table = permutation_tables(compared, permutations=300, seed=5)["permutation"]
     for contrast in ("population: SG_Chinese - SG_Malay", "population: Japanese - Korean"):
         row = table[(table["contrast"] == contrast) & (table["test"] == "mixed-logit")].iloc[0]
-        assert of_row(compared, contrast) == (row["p_value"], row["p_min"], row["scheme"])
+        assert of_row(compared, contrast) == (row["estimate"], row["p_value"], row["p_min"], row["scheme"])
     refused = of_row(compared, "population: SG_Malay - rest")
     assert isinstance(refused, str)
     assert "neither batches nor donors" in refused

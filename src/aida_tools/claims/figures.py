@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from aida_tools.claims.tables import CLAIM_CONTRASTS, CLAIMS
-from aida_tools.claims.verdict import ALIASED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
+from aida_tools.claims.verdict import DISAGREE, NOT_SUPPORTED, NOT_TESTABLE, SHOWN, SUPPORTED
 from aida_tools.core.words import counted
 from aida_tools.figures.registry import Plate, figure
 from aida_tools.figures.style import (
@@ -32,9 +32,19 @@ from aida_tools.figures.style import (
 from aida_tools.results.results import Results
 
 #: Verdict -> colour of its words.
-VERDICTS = {SUPPORTED: "#00734f", ALIASED: "#8a5a00", NOT_SUPPORTED: FOCUS, NOT_TESTABLE: MUTED}
+VERDICTS = {
+    **dict.fromkeys((*SHOWN.values(), DISAGREE), "#8a5a00"),
+    SUPPORTED: "#00734f",
+    NOT_SUPPORTED: FOCUS,
+    NOT_TESTABLE: MUTED,
+}
 #: Status -> colour and marker.
-STATUSES = {"within-site": ("#0072B2", "o", "within a site"), "between-site": ("#E69F00", "D", "between sites")}
+STATUSES = {
+    "within-site": ("#0072B2", "o", "within a site"),
+    "indirect": ("#56B4E9", "^", "through a third population"),
+    "between-batch": ("#CC79A7", "v", "between batches"),
+    "between-site": ("#E69F00", "D", "between sites"),
+}
 
 
 @styled
@@ -153,7 +163,7 @@ def claims_plate(results: Results, palette: Palette) -> Plate | None:
         stem="claims",
         title="The claims beside the estimates",
         caption="Every contrast that would have to show a published claim, with 95 % intervals, grouped by claim "
-        "with its verdict. A contrast between sites describes population and site together.",
+        "with its verdict. A contrast between sites or between batches describes the populations together with these.",
         alt=f"Forest plot of {counted(len(known), 'contrast')} of {counted(known['claim'].nunique(), 'claim')}. "
         f"Verdicts: {seen}.",
         table=contrasts,

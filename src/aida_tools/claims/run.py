@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from aida_tools.claims.evidence import Missing, gather, interaction
+from aida_tools.claims.answers import Missing
+from aida_tools.claims.evidence import gather
 from aida_tools.claims.model import Claim, Claims, Interaction, Test, Untestable, load_claims
 from aida_tools.claims.shifts import shifts
+from aida_tools.claims.slopes import interaction
 from aida_tools.claims.step import Options
 from aida_tools.claims.tables import CLAIM_CONTRASTS, CLAIMS
 from aida_tools.claims.verdict import (
-    ALIASED,
     ALPHA,
     NOT_SUPPORTED,
     NOT_TESTABLE,
-    SUPPORTED,
+    Check,
     Evidence,
+    agreement,
     claim_p_value,
     obstacle,
     odds_ratio,
+    other_methods,
     sentence,
+    united,
     verdict_of,
     weakest,
+    weakest_status,
 )
 from aida_tools.core.files import staged
 from aida_tools.core.schema import write_tables
@@ -58,44 +63,50 @@ def _numbers(e: Evidence) -> dict[str, Any]:
     return {"estimate": e.estimate, "ci_low": low, "ci_high": high, "unit": e.unit or None}
 
 
+def _compared(p: float, checks: Sequence[Check]) -> dict[str, Any]:
+    """Write what the primary model and the other methods say of a claim or a contrast."""
+    others = {f"p_{column}": c.p_value for column, c in zip(("twin", "permutation"), checks, strict=False)}
+    why = "; ".join(f"{c.method}: {c.why_not}" for c in checks if c.why_not)
+    return {"p_value": p, **others, "agreement": agreement(p, checks), "unasked": why or None}
+
+
 def _contrast_row(claim: str, e: Evidence, test: Test) -> dict[str, Any]:
+    row = {"claim": claim, "contrast": str(e.contrast), "status": e.status, "note": e.note or e.aliased_with or None}
     p = claim_p_value(e, test.direction, test.margin) if e.known else np.nan
-    note = e.note or e.aliased_with or None
-    return {"claim": claim, "contrast": str(e.contrast), "status": e.status, "p_value": p, "note": note} | _numbers(e)
+    return row | _numbers(e) | (_compared(p, e.checks) if e.known else {})
 
 
 def _judge_contrasts(evidence: list[Evidence], test: Test, negligible: float) -> tuple[dict[str, Any], Judge]:
     least = weakest(evidence, test.direction, test.margin)
-    across = any(e.status == "between-site" for e in evidence)
-    found = _numbers(least) | {
-        "p_value": claim_p_value(least, test.direction, test.margin),
-        "status": "between-site" if across else "within-site",
-    }
+    status, checks = weakest_status(evidence), united(evidence)
+    found = _numbers(least) | _compared(claim_p_value(least, test.direction, test.margin), checks)
 
     def judge(q: float) -> tuple[str, str]:
         text = sentence(evidence, test.direction, q, margin=test.margin, negligible=negligible)
-        return verdict_of(evidence, q), text
+        return verdict_of(status, q, checks), text
 
-    return found, judge
+    return found | {"status": status}, judge
 
 
 def _judge_slopes(asked: Comparison, test: Interaction) -> tuple[dict[str, Any], Judge]:
     found, types = interaction(asked, test)
-    slopes = "; ".join(f"{population} {odds_ratio(10 * e.value)}" for population, e in found["slopes"].items())
+    slopes = "; ".join(f"{population} {odds_ratio(10 * e.value)}" for population, e in found.slopes.items())
     words = (
         f"Odds ratio per 10 units of {test.column}: {slopes}. Test of equal slopes: "
-        f"F({found['df']}, {found['df_residual']:.3g}) = {found['statistic']:.2f}, p = {found['p_value']:.2g}."
+        f"F({found.df}, {found.df_residual:.3g}) = {found.statistic:.2f}, p = {found.p_value:.2g}."
     )
+    checks = [found.twin]
 
     def judge(q: float) -> tuple[str, str]:
         text = f"{words} Corrected p = {q:.2g}."
-        if q > ALPHA:
-            return NOT_SUPPORTED, f"{text} Different slopes are not shown; this does not show that they are equal."
-        if found["status"] == "between-site":
-            return ALIASED, f"{text} The populations come from several sites, which can differ in the same way."
-        return SUPPORTED, text
+        verdict = verdict_of(found.status, q, checks)
+        if verdict == NOT_SUPPORTED:
+            return verdict, f"{text} Different slopes are not shown; this does not show that they are equal."
+        if found.status == "between-site":
+            text += " The populations come from several sites, which can differ in the same way."
+        return verdict, text + other_methods(checks)
 
-    return {"cell_types": ", ".join(types), "status": found["status"], "p_value": found["p_value"]}, judge
+    return {"cell_types": ", ".join(types), "status": found.status, **_compared(found.p_value, checks)}, judge
 
 
 def _correct(rows: list[dict[str, Any]]) -> np.ndarray:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from aida_tools.claims.tables import CLAIMS
-from aida_tools.claims.verdict import ALIASED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
+from aida_tools.claims.verdict import DISAGREE, NOT_SUPPORTED, NOT_TESTABLE, SHOWN, SUPPORTED
 from aida_tools.core.words import labelled
 from aida_tools.results.page import Card, Labels, Section, register
 from aida_tools.results.results import Results
 
 #: Verdict -> the mark beside it: its kind and its sign.
-_MARKS = {SUPPORTED: ("yes", "✓"), ALIASED: ("unsure", "≈"), NOT_SUPPORTED: ("no", "✗"), NOT_TESTABLE: ("open", "?")}
+_MARKS = {
+    **dict.fromkeys(SHOWN.values(), ("unsure", "≈")),
+    SUPPORTED: ("yes", "✓"),
+    DISAGREE: ("unsure", "≠"),
+    NOT_SUPPORTED: ("no", "✗"),
+    NOT_TESTABLE: ("open", "?"),
+}
 
 
 def cards(results: Results, labels: Labels) -> list[Card]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aida_tools.claims.verdict import ALIASED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
+from aida_tools.claims.verdict import AGREE, OBJECT, UNASKED, VERDICTS
 from aida_tools.core.names import STATUSES
 from aida_tools.core.schema import Table, declare, flag, number, share, text, whole
 
@@ -12,6 +12,16 @@ _NUMBERS = (
     number("ci_low", "lower end of its 95 % interval", unit="log odds ratio in `unit`"),
     number("ci_high", "upper end of its 95 % interval", unit="log odds ratio in `unit`"),
     text("unit", "for how much of a number; empty between populations"),
+)
+_OTHERS = (
+    share("p_twin", "by the cluster-robust model, uncorrected; empty where it could not be asked"),
+    share("p_permutation", "by the permutation test, uncorrected; empty where it could not be asked"),
+    text(
+        "agreement",
+        "whether these p-values are on the same side of 0.05 as the primary model's",
+        levels=(AGREE, OBJECT, UNASKED),
+    ),
+    text("unasked", "which of the two could not be asked, and why"),
 )
 
 CLAIMS = declare(
@@ -29,12 +39,13 @@ CLAIMS = declare(
             text("direction", "what the claim says of the contrast"),
             text("family", "the claims that are corrected together"),
             text("model", "the statistical model"),
-            text("verdict", levels=(SUPPORTED, ALIASED, NOT_SUPPORTED, NOT_TESTABLE), empty=False),
+            text("verdict", levels=VERDICTS, empty=False),
             text("evidence", "the verdict's reasons", empty=False),
             *_NUMBERS,
-            text("status", "between sites if any of its contrasts is", levels=STATUSES),
-            share("p_value", "of the claim"),
+            text("status", "of its weakest contrast", levels=STATUSES),
+            share("p_value", "of the claim, the largest of its contrasts'"),
             share("q_value", "false discovery rate within its family and status"),
+            *_OTHERS,
             text("note", "remark of the file of claims"),
         ),
     )
@@ -49,7 +60,8 @@ CLAIM_CONTRASTS = declare(
             text("contrast", empty=False),
             text("status", "as in `estimates.tsv`", levels=STATUSES, empty=False),
             *_NUMBERS,
-            share("p_value", "of this contrast against the claim"),
+            share("p_value", "of this contrast for the claim"),
+            *_OTHERS,
             text("note", "why there is no estimate, or what it is aliased with"),
         ),
     )

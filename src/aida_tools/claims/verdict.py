@@ -2,6 +2,8 @@
 
 A claim is supported if each of its contrasts is shown: an intersection-union test, whose p-value is the largest of
 its contrasts' (Berger 1982, doi 10.1080/00401706.1982.10487790), so that nothing needs correcting within a claim.
+What is shown gets the verdict of its weakest contrast's status, unless another method that can be asked does not show
+it: then the verdict is that the methods disagree.
 """
 
 from __future__ import annotations
@@ -13,15 +15,53 @@ import numpy as np
 from scipy import stats
 
 from aida_tools.claims.model import Direction
-from aida_tools.design.contrasts import Contrast
+from aida_tools.core.names import ESTIMATED
+from aida_tools.core.words import listed
+from aida_tools.design.contrasts import POPULATION, Contrast
 from aida_tools.power.closed_form import minimal_detectable
 from aida_tools.robustness.bound import site_bound
 
 ALPHA = 0.05
 SUPPORTED = "supported"
-ALIASED = "supported, but population and site cannot be told apart"
+#: Status of its weakest contrast -> verdict of a claim that is shown.
+SHOWN = {
+    "within-site": SUPPORTED,
+    "indirect": f"{SUPPORTED}, but only through a third population",
+    "between-batch": f"{SUPPORTED}, but population and batch cannot be told apart",
+    "between-site": f"{SUPPORTED}, but population and site cannot be told apart",
+}
+DISAGREE = "the methods disagree"
 NOT_SUPPORTED = "not supported"
 NOT_TESTABLE = "not testable with these data"
+VERDICTS = (*SHOWN.values(), DISAGREE, NOT_SUPPORTED, NOT_TESTABLE)
+#: What other methods than the primary model say of it: they agree, they do not, or none of them could be asked.
+AGREE, OBJECT, UNASKED = "agree", "disagree", "not asked"
+#: The other methods.
+TWIN, PERMUTATION = "the cluster-robust model", "the permutation test"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What another method than the primary model says of a claim or of one of its contrasts.
+
+    Attributes
+    ----------
+    method
+        `TWIN` or `PERMUTATION`.
+    p_value
+        Of the claim, as `claim_p_value`; not a number where the method could not be asked.
+    why_not
+        Why it could not be asked, of all contrasts or of some; empty if it could.
+    """
+
+    method: str
+    p_value: float = np.nan
+    why_not: str = ""
+
+    @property
+    def asked(self) -> bool:
+        """Whether it said anything."""
+        return bool(np.isfinite(self.p_value))
 
 
 @dataclass(frozen=True)
@@ -34,8 +74,12 @@ class Evidence:
         As in `estimates.tsv`, in the claim's order of sides.
     estimate, std_error, df
         For the claim's unit of a numeric contrast; not a number where there is no estimate.
+    site_spread
+        Variance that the estimate gets from site effects of variance 1.
     unit
         Such as `per 10 years`; empty for two sides.
+    checks
+        What other methods say of it.
     """
 
     contrast: Contrast
@@ -45,7 +89,9 @@ class Evidence:
     df: float = np.nan
     note: str = ""
     aliased_with: str = ""
+    site_spread: float = np.nan
     unit: str = ""
+    checks: tuple[Check, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -108,11 +154,59 @@ def weakest(evidence: Sequence[Evidence], direction: Direction, margin: float) -
     return max(evidence, key=lambda e: claim_p_value(e, direction, margin))
 
 
-def verdict_of(evidence: Sequence[Evidence], q: float) -> str:
-    """Return the verdict of a claim all of whose contrasts have an estimate."""
+def weakest_status(evidence: Sequence[Evidence]) -> str:
+    """Return the status of a claim all of whose contrasts have an estimate: that of the weakest."""
+    return max((e.status for e in evidence), key=ESTIMATED.index)
+
+
+def united(evidence: Sequence[Evidence]) -> tuple[Check, ...]:
+    """Return what each other method says of a claim: it has to show every contrast of which it can be asked."""
+    out = []
+    for checks in zip(*(e.checks for e in evidence), strict=True):
+        asked = [check.p_value for check in checks if check.asked]
+        why = dict.fromkeys(check.why_not for check in checks if check.why_not)
+        out.append(Check(checks[0].method, max(asked, default=np.nan), "; ".join(why)))
+    return tuple(out)
+
+
+def agreement(p: float, checks: Sequence[Check]) -> str:
+    """Say whether all methods that could be asked are on the same side of 0.05 as the primary model's p-value."""
+    asked = [check for check in checks if check.asked]
+    alike = all((check.p_value <= ALPHA) == (p <= ALPHA) for check in asked)
+    return (AGREE if alike else OBJECT) if asked else UNASKED
+
+
+def verdict_of(status: str, q: float, checks: Sequence[Check]) -> str:
+    """Return the verdict of a claim that was tested.
+
+    Parameters
+    ----------
+    status
+        Of its weakest contrast.
+    q
+        Its p-value by the primary model, corrected over its family.
+    checks
+        What the other methods say of it.
+    """
     if q > ALPHA:
         return NOT_SUPPORTED
-    return ALIASED if any(e.status == "between-site" for e in evidence) else SUPPORTED
+    return DISAGREE if any(check.p_value > ALPHA for check in checks) else SHOWN[status]
+
+
+def other_methods(checks: Sequence[Check]) -> str:
+    """Say which other methods show what the primary model shows, which do not, and which could not be asked."""
+
+    def said(shown: bool) -> str:
+        found = [c for c in checks if c.asked and (c.p_value <= ALPHA) == shown]
+        return listed([f"{c.method} (p = {c.p_value:.2g})" for c in found])
+
+    text = f" It is shown by {yes} as well." if (yes := said(True)) else ""
+    text += f" But it is not shown by {no}: the result depends on the method." if (no := said(False)) else ""
+    for check in checks:
+        if check.why_not:
+            part = " of every contrast" if check.asked else ""
+            text += f" {check.method.capitalize()} could not be asked{part}: {check.why_not}."
+    return text
 
 
 def _absence(e: Evidence, direction: Direction, negligible: float) -> str:
@@ -166,7 +260,7 @@ def sentence(
     several, every = len(evidence) > 1, "both" if len(evidence) == 2 else f"all {len(evidence)}"
     if q <= ALPHA:
         lead = f"{every} contrasts show it; the weakest is {least}." if several else f"{least}."
-        text = f"{lead[0].upper()}{lead[1:]} Corrected p = {q:.2g}.{_bound(least, direction)}"
+        why = f"Corrected p = {q:.2g}.{other_methods(united(evidence))}{_bound(least, direction)}"
     else:
         count = f"The claim needs {every} contrasts, and {len(shown) or 'none'} of them show"
         lead = f"{count}{'' if len(shown) > 1 else 's'} it; the weakest is {least}." if several else f"{least}."
@@ -176,33 +270,39 @@ def sentence(
             why = _dissimilarity(least, margin)
         else:
             why = _absence(least, direction, negligible)
-        text = f"{lead[0].upper()}{lead[1:]} {why}"
-    batches = next((f" But {e.aliased_with}." for e in evidence if e.status == "within-site" and e.aliased_with), "")
-    return text + batches + _sites(evidence)
+    return f"{lead[0].upper()}{lead[1:]} {why}{_left_open(evidence)}"
 
 
 def _bound(e: Evidence, direction: Direction) -> str:
-    """Say how far two sites would have to differ to explain a difference between populations of one site each."""
-    pair = e.contrast.of_populations and e.contrast.kind == "pair"
-    if e.status != "between-site" or direction == "similar" or not pair:
+    """Say how far sites would have to differ to explain a difference between them."""
+    if e.status != "between-site" or direction == "similar" or not e.site_spread > 0:
         return ""
-    sd = site_bound(e.estimate, e.std_error, e.df, spread=2.0)
+    sd = site_bound(e.estimate, e.std_error, e.df, e.site_spread)
     return (
         f" Sites that differ with a standard deviation of {sd:.2f} on the log-odds scale would be enough for this "
         "interval to include 1 (no difference)."
     )
 
 
-def _sites(evidence: Sequence[Evidence]) -> str:
-    """Say what the contrasts between sites among the evidence cannot tell apart; empty if there are none."""
-    across = [e for e in evidence if e.status == "between-site"]
-    if not across:
-        return ""
-    whole = len(across) == len(evidence)
-    part = "It compares" if len(evidence) == 1 else "All of them compare" if whole else "Some compare"
-    column = across[0].contrast.column
-    sides = "populations" if column == "population" else f"{column} groups"
-    return (
-        f" {part} sites as well as {sides}: a difference between sites can look like one between {sides}, or hide it, "
-        "and these data cannot tell the two apart."
-    )
+def _left_open(evidence: Sequence[Evidence]) -> str:
+    """Say what the contrasts cannot tell apart; empty if all of them are inside sites."""
+    text = ""
+    for status, what in (("between-site", "sites"), ("between-batch", "batches"), ("indirect", "")):
+        some = [e for e in evidence if e.status == status]
+        if not some:
+            continue
+        who = "All of them" if len(some) == len(evidence) else "Some"
+        does = ("It compares", "It rests") if len(evidence) == 1 else (f"{who} compare", f"{who} rest")
+        column = some[0].contrast.column
+        sides = "populations" if column == POPULATION else f"{column} groups"
+        if what:
+            text += (
+                f" {does[0]} {what} as well as {sides}: a difference between {what} can look like one between {sides}, "
+                "or hide it, and these data cannot tell the two apart."
+            )
+        else:
+            text += (
+                f" {does[1]} on other samples that were measured beside both sides, and on these being alike at every "
+                "site: what they differ by between sites is part of it."
+            )
+    return text + next((f" {e.aliased_with[0].upper()}{e.aliased_with[1:]}." for e in evidence if e.aliased_with), "")

@@ -19,6 +19,12 @@ from aida_tools.results.results import Results
 
 KEYS = ["annotator", "denominator", "cell_type"]
 SPREADS = ["share", "cells", "donor_sd", "batch_sd", "spread_note"]
+#: Status -> up to what a detectable odds ratio holds.
+HOLDS = {
+    "indirect": "holds only as far as the samples that link the two sides are alike at every site",
+    "between-batch": "holds only as far as the batches do not differ",
+    "between-site": "holds only as far as the sites do not differ",
+}
 
 
 def spreads(setting: Setting) -> pd.DataFrame:
@@ -65,7 +71,7 @@ def expected(setting: Setting) -> pd.DataFrame:
         cov = weighted_covariance(setting.design.matrix, variance, batch, batch_sd) if known else None
         for question in setting.questions:
             error = np.nan
-            if cov is not None and question.standing.status in ("within-site", "between-site"):
+            if cov is not None and not question.status:
                 error = float(np.sqrt(question.vector @ cov @ question.vector))
             rows.append({**row, "contrast": str(question.contrast), "std_error_spread": error})
     return pd.DataFrame(rows, columns=[*KEYS, "contrast", *SPREADS, "std_error_spread"])
@@ -92,7 +98,7 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     """
     asked = Comparison(results)
     model = asked.odds_model
-    rows = results.estimates[results.estimates["model"] == model]
+    rows = results.estimates[results.estimates["model"].eq(model) & ~results.estimates["superseded"]]
     if rows.empty and len(results.estimates):
         given = ", ".join(results.estimates["model"].unique())
         raise AidaError(
@@ -107,10 +113,13 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
     on = [*KEYS, "contrast"]
     expectations = pd.concat([expected(s) for s in placed]) if placed else pd.DataFrame(columns=[*on, *SPREADS])
     table = tables.POWER.frame(rows.merge(expectations, on=on, how="left"))
-    table["note"] = table["note"].where(table["estimate"].isna(), None)
     done = table["estimate"].notna()
-    table.loc[done & table["status"].eq("between-site"), "note"] = "holds only as far as the sites do not differ"
-    table.loc[done & results.contrasts_of(table)["kind"].eq("slope"), "note"] = "for one unit (one year of age)"
+    slopes = results.contrasts_of(table)["kind"].eq("slope")
+    said = [
+        "; ".join(filter(None, (HOLDS.get(status), "for one unit (one year of age)" if slope else ""))) or None
+        for status, slope in zip(table["status"], slopes, strict=True)
+    ]
+    table["note"] = table["note"].where(~done, pd.Series(said, index=table.index, dtype=object))
     df = table["df"].where(table["df"] > 0)
     table["mdor"] = np.exp(minimal_detectable(table["std_error"], df, power=power))
     table["mdor_spread"] = np.exp(minimal_detectable(table["std_error_spread"], df, power=power))

@@ -29,8 +29,12 @@ _BLIND = ("between sites", "between unrecorded sites")
 
 
 class Permuted(NamedTuple):
-    """What a permutation test says: its p-value, the smallest one its design allows, and what was exchanged."""
+    """What a permutation test says: its p-value, the smallest one its design allows, and what was exchanged.
 
+    The estimate is that of the linear companion: a difference of logits.
+    """
+
+    estimate: float
     p_value: float
     p_min: float
     scheme: str
@@ -190,7 +194,8 @@ def permutation_p(
 
     Returns
     -------
-    The p-value, the smallest one possible and the scheme (see `blind`); or in words why nothing can be permuted.
+    The estimate, its p-value, the smallest one possible and the scheme (see `blind`); or in words why nothing can be
+    permuted.
     """
     if not contrast.a:
         return "a number has no sides to exchange"
@@ -199,7 +204,7 @@ def permutation_p(
     if isinstance(scheme, str):
         return scheme
     found = _test(TESTS[0], sides, scheme, permutations, _rng(seed, contrast))
-    return found if isinstance(found, str) else Permuted(found.p_value, found.p_min, scheme.words)
+    return found if isinstance(found, str) else Permuted(found.estimate, found.p_value, found.p_min, scheme.words)
 
 
 def out_of_reach(p_min: float) -> bool:

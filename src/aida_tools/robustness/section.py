@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.core.words import counted, interval, p_value, percent
+from aida_tools.figures.section import without_site
 from aida_tools.results.page import Labels, Section, register
 from aida_tools.results.results import Results
 from aida_tools.results.words import of_contrast
@@ -107,4 +108,4 @@ def _permutation(row: dict[str, Any]) -> str:
     return said
 
 
-register(Section("robustness", "How sure is the comparison?", place=40, limits=limits))
+register(Section("robustness", "How sure is the comparison?", place=40, limits=limits, blocks=without_site))

@@ -92,7 +92,7 @@ class Sites:
             algebra = setting.design.spans(self.columns)
             for question in setting.questions:
                 name = str(question.contrast)
-                if question.standing.status in ("within-site", "between-site"):
+                if not question.status:
                     if algebra:
                         taken_up = np.linalg.lstsq(setting.design.matrix, self.columns, rcond=None)[0]
                         out[name] = question.vector @ taken_up
