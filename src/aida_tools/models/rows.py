@@ -260,6 +260,7 @@ def answer(setting: Setting, model: Model, data: Data, fit: Fit, k: int) -> list
             "note": "; ".join(filter(None, (fit.message, *remarks))) or None,
             "site_leak": leaks.largest,
             "site_spread": float(leaks.site @ leaks.site),
+            "_site_leaks": dict(zip(setting.places.sites, leaks.site.tolist(), strict=True)),
             "batch_leak": leaks.batch,
             "n_effective": leaks.n_effective,
             "batch_variance": _batch_variance(setting, question, fit),
