@@ -1,4 +1,7 @@
-"""Fit every model to many cohorts with known truth.
+"""Fit the models to many cohorts with known truth.
+
+Every model is fitted to the scenarios A to E and the sample cohort, the primary one to the designs of `designs.py`,
+where it is judged with its status and verdict.
 
     python benchmarks/calibration/run.py --cohorts 1000 --scenario A --scenario B
     python benchmarks/calibration/summarise.py
@@ -11,45 +14,54 @@ of a cohort depend on its scenario and number alone.
 from __future__ import annotations
 
 import os
+import zlib
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import click
+import designs
 import numpy as np
 import pandas as pd
 import planted
 import simulate
+from judge import FOCUS, judge, judge_controls
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from aida_tools.core.names import EMPTY_STATUSES
 from aida_tools.design.contrasts import parse_contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import parse_formula
 from aida_tools.models.data import Estimate
-from aida_tools.models.fitting import fit_setting
+from aida_tools.models.fitting import reported
 from aida_tools.models.registry import MODELS
-from aida_tools.models.settings import make_settings
+from aida_tools.models.settings import Designs
+from aida_tools.robustness.controls import Controls
 
 HERE = Path(__file__).parent
 CHUNK = 50
 FORMULA = "~ population + age + sex"
 COLUMNS = ["model", "contrast", "truth", "estimate", "std_error", "df"]
+LABELS = ["status", "supported"]
 NOTHING = Estimate(np.nan, np.nan, np.nan)
-FOCUS = "focus"
-SCENARIOS = [*simulate.SCENARIOS, planted.NAME]
+#: Scenarios of every model, those of the primary one with its verdicts, and those of the controls' own estimate.
+OF_MODELS, OF_DESIGNS, OF_CONTROLS = [*simulate.SCENARIOS, planted.NAME], [*designs.SCENARIOS], [*designs.CONTROLS]
+SCENARIOS = [*OF_MODELS, *OF_DESIGNS, *OF_CONTROLS]
+PRIMARY, CONTROLS = next(iter(MODELS)), "controls"
 
 
-def draw(scenario: str, number: int) -> simulate.Cohort:
-    """Draw cohort `number` of a scenario."""
-    rng = np.random.default_rng([SCENARIOS.index(scenario), number])
-    if scenario == planted.NAME:
-        return planted.draw(rng)
-    return simulate.draw(simulate.SCENARIOS[scenario], rng)
+def draw(scenario: str, number: int) -> simulate.Cohort | Controls:
+    """Draw cohort `number` of a scenario; it is the same whatever other scenarios there are."""
+    key = OF_MODELS.index(scenario) if scenario in OF_MODELS else zlib.crc32(scenario.encode())
+    rng = np.random.default_rng([key, number])
+    if scenario in OF_CONTROLS:
+        return designs.draw_controls(designs.CONTROLS[scenario], rng)
+    if scenario in OF_DESIGNS:
+        return designs.draw(designs.SCENARIOS[scenario], rng)
+    return planted.draw(rng) if scenario == planted.NAME else simulate.draw(simulate.SCENARIOS[scenario], rng)
 
 
-def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
+def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
     """Estimate the contrasts whose truth is known with each of the models.
 
     Returns
@@ -62,32 +74,36 @@ def fit_cohort(cohort: simulate.Cohort, models: list[str]) -> pd.DataFrame:
     contrasts = [parse_contrast(text, formula, cohort.samples) for text in asked]
     types = [FOCUS, *(f"other {k}" for k in range(1, cohort.counts.shape[1]))]
     denominator = Denominator("given", "all", types, cohort.counts, cohort.totals)
-    settings = {
-        by_batch: make_settings(denominator, cohort.samples, formula, contrasts, by_batch=by_batch)[0]
-        for by_batch in {MODELS[name].by_batch for name in models}
-    }
+    made = Designs(cohort.samples, formula, contrasts)
     rows = []
     for model in (MODELS[name] for name in models):
-        setting = settings[model.by_batch]
         # Some models look at all types of the denominator, the others at one at a time.
-        if model.one_type:
-            setting = replace(setting, denominator=denominator.only(FOCUS))
-        fit = fit_setting(setting, model, setting.data(robust=True))[0]
-        found = {
-            str(q.contrast): fit.contrast(q.vector)
-            if fit.converged and q.standing.status not in EMPTY_STATUSES
-            else NOTHING
-            for q in setting.questions
-        }
-        rows += [(model.name, text, truth, *found[text.partition(" | ")[0]]) for text, truth in cohort.truth.items()]
+        counts = denominator.only(FOCUS) if model.one_type else denominator
+        (setting,) = made.settings(counts, model)
+        found = {row["contrast"]: row for row in reported(setting, model, 0, robust=True)}
+        for text, truth in cohort.truth.items():
+            row = found[text.partition(" | ")[0]]
+            rows.append((model.name, text, truth, *(row.get(c, np.nan) for c in ("estimate", "std_error", "df"))))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def ask(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
+    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design `LABELS` as well."""
+    cohort = draw(scenario, number)
+    if not isinstance(cohort, Controls) and scenario in OF_MODELS:
+        return fit_cohort(cohort, models)
+    if isinstance(cohort, Controls):
+        rows = [row | {"model": CONTROLS} for row in judge_controls(cohort, designs.CONTROLS[scenario].asked[0])]
+    else:
+        rows = [row | {"model": model} for model in models for row in judge(cohort, model)]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *LABELS])
 
 
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:
     """Fit a chunk of cohorts with the models that have no file of it yet, and write theirs."""
     # Two processes share the machine; threads inside each would only be in the way.
     with threadpool_limits(1):
-        tables = [fit_cohort(draw(scenario, i), list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
+        tables = [ask(scenario, i, list(paths)).assign(cohort=i) for i in range(first, first + CHUNK)]
     for model, table in pd.concat(tables).groupby("model"):
         path = paths[str(model)]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +123,8 @@ def main(cohorts: int, scenarios: tuple[str, ...], models: tuple[str, ...], chun
     jobs = []
     for scenario in scenarios:
         for first in range(0, cohorts, CHUNK):
-            paths = {model: chunks / scenario / model / f"{first:06d}.parquet" for model in models}
+            asked = [CONTROLS] if scenario in OF_CONTROLS else models if scenario in OF_MODELS else [PRIMARY]
+            paths = {model: chunks / scenario / model / f"{first:06d}.parquet" for model in asked}
             missing = {model: path for model, path in paths.items() if not path.exists()}
             jobs += [(scenario, first, missing)] if missing else []
     with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(10,)) as pool:

@@ -1,4 +1,4 @@
-"""From the chunk files to `results.tsv` and the figure: false positives, power, coverage and bias of every model.
+"""From the chunk files to `results.tsv` and the figures: false positives, power, coverage, bias, statuses and verdicts.
 
 python benchmarks/calibration/summarise.py
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import matplotlib as mpl
-import matplotlib.pyplot as plt
+import designs
 import numpy as np
 import pandas as pd
-import planted
 import simulate
+from panels import STATUSES, draw_designs, draw_models
+from run import CONTROLS, SCENARIOS
 from scipy import stats
 
 from aida_tools.core.schema import write_tsv
@@ -25,7 +25,6 @@ from aida_tools.models.registry import MODELS
 from aida_tools.power.closed_form import donor_variance, false_positive_rate, power_of, weighted_covariance
 
 HERE = Path(__file__).parent
-WANTED = {"rejected": (0.04, 0.06), "coverage": (0.94, 0.96)}
 NAMES = {f"population: {a} - {b}": name for name, (a, b, _) in simulate.CONTRASTS.items()}
 
 
@@ -68,6 +67,40 @@ def summarise(chunk: pd.DataFrame) -> pd.Series:
     )
 
 
+def summarise_labels(chunk: pd.DataFrame, asked: designs.Asked) -> pd.Series:
+    """Summarise what a design's contrast was called.
+
+    Parameters
+    ----------
+    chunk
+        One row a cohort: `truth, status, supported, estimate, std_error, df`.
+    asked
+        What it deserves to be called.
+
+    Returns
+    -------
+    `expected` status, whether there is an `artefact`; as shares of the cohorts: `as_expected`, every status of
+    `STATUSES`, `wrong` (an artefact is called `within-site`, and the 95 % interval misses the truth: where that is 0,
+    p < 0.05) and `supported`.
+    """
+    missed = (chunk["estimate"] - chunk["truth"]).abs() > stats.t.ppf(0.975, chunk["df"]) * chunk["std_error"]
+    within, *_, nothing = STATUSES
+    called = chunk["status"].where(chunk["status"].isin(STATUSES), nothing)
+    shares = {status: float((called == status).mean()) for status in STATUSES}
+    if set(chunk["status"]) & {designs.KNOWN}:
+        shares = {nothing: 1 - float((chunk["status"] == designs.KNOWN).mean())}
+    return pd.Series(
+        {
+            "expected": asked.expected,
+            "artefact": asked.artefact,
+            "as_expected": float((chunk["status"] == asked.expected).mean()),
+            **shares,
+            "wrong": float((missed & (chunk["status"] == within)).mean()) if asked.artefact else np.nan,
+            "supported": float(chunk["supported"].mean()),
+        }
+    )
+
+
 def predict(scenario: simulate.Scenario, side_a: str, side_b: str, truth: float) -> float:
     """Return the rejection rate that `aida_tools.power` foresees for the model with a batch intercept.
 
@@ -91,80 +124,46 @@ def predict(scenario: simulate.Scenario, side_a: str, side_b: str, truth: float)
     return float(power_of(truth, assumed**0.5, df)) if actual == assumed else np.nan
 
 
+def asked_of(scenario: str) -> dict[str, designs.Asked]:
+    """Return the contrasts of a design by their names; none for the scenarios of all models."""
+    if scenario in designs.CONTROLS:
+        return {asked.contrast: asked for asked in designs.CONTROLS[scenario].asked}
+    return {a.contrast: a for a in designs.SCENARIOS[scenario].asked} if scenario in designs.SCENARIOS else {}
+
+
 def read(chunks: Path) -> pd.DataFrame:
     """Summarise all chunk files: one row a scenario, model and contrast."""
     rows = []
-    for scenario in [*simulate.SCENARIOS, planted.NAME]:
-        for model, spec in MODELS.items():
-            files = sorted((chunks / scenario / model).glob("*.parquet"))
-            if not files:
-                continue
-            table = pd.concat([pd.read_parquet(f) for f in files])
-            for contrast, group in table.groupby("contrast", sort=False):
-                row = summarise(group)
-                # Off the logit scale only 'no effect' is the same number; elsewhere the truth is of another kind.
-                if spec.link != "logit" and not (group["truth"] == 0).all():
-                    row[["coverage", "coverage_mcse", "bias", "bias_mcse"]] = np.nan
-                kind = NAMES[str(contrast)] if scenario in simulate.SCENARIOS else str(contrast)
-                if scenario in simulate.SCENARIOS and model == mixed.MODEL.name:
-                    row["predicted"] = predict(simulate.SCENARIOS[scenario], *simulate.CONTRASTS[kind])
-                names = {"scenario": scenario, "model": model, "contrast": kind}
-                rows.append(pd.concat([pd.Series(names), row]))
+    for scenario, model in ((s, m) for s in SCENARIOS for m in (*MODELS, CONTROLS)):
+        files = sorted((chunks / scenario / model).glob("*.parquet"))
+        if not files:
+            continue
+        table, asked = pd.concat([pd.read_parquet(f) for f in files]), asked_of(scenario)
+        for contrast, group in table.groupby("contrast", sort=False):
+            row = summarise(group)
+            # Off the logit scale only 'no effect' is the same number; elsewhere the truth is of another kind.
+            if model in MODELS and MODELS[model].link != "logit" and not (group["truth"] == 0).all():
+                row[["coverage", "coverage_mcse", "bias", "bias_mcse"]] = np.nan
+            kind = NAMES[str(contrast)] if scenario in simulate.SCENARIOS else str(contrast)
+            if scenario in simulate.SCENARIOS and model == mixed.MODEL.name:
+                row["predicted"] = predict(simulate.SCENARIOS[scenario], *simulate.CONTRASTS[kind])
+            names = {"scenario": scenario, "model": model, "contrast": kind}
+            labels = summarise_labels(group, asked[kind]) if asked else pd.Series()
+            rows.append(pd.concat([pd.Series(names), row, labels]))
     table = pd.DataFrame(rows)
     table[["cohorts", "failed"]] = table[["cohorts", "failed"]].astype(int)
     return table
-
-
-def draw(table: pd.DataFrame, out: Path) -> None:
-    """Draw false positives and coverage by scenario, model and kind of contrast."""
-    mpl.rcParams |= {
-        "svg.hashsalt": "calibration",
-        "svg.fonttype": "none",
-        "font.size": 8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    models = list(dict.fromkeys(table["model"]))
-    scenarios = [s for s in simulate.SCENARIOS if s in set(table["scenario"])]
-    kinds = {"within-site": "#0072B2", "between-site": "#D55E00"}
-    fig, axes = plt.subplots(
-        2, len(scenarios), figsize=(2.1 * len(scenarios), 4.2), sharex="row", sharey=True, squeeze=False
-    )
-    for (row, quantity), label in zip(
-        enumerate(WANTED), ("false positives at 0.05, no effect", "coverage of 95 % intervals"), strict=True
-    ):
-        for ax, scenario in zip(axes[row], scenarios, strict=True):
-            ax.axvspan(*WANTED[quantity], color="0.88", lw=0)
-            for shift, (kind, colour) in zip((-0.12, 0.12), kinds.items(), strict=True):
-                part = table[(table["scenario"] == scenario) & (table["contrast"] == f"{kind}, no effect")]
-                y = part["model"].map(models.index) + shift
-                bar = 1.96 * part[f"{quantity}_mcse"]
-                ax.errorbar(part[quantity], y, xerr=bar, fmt="o", ms=3, lw=0.8, color=colour, label=kind)
-            ax.set_yticks(range(len(models)), models)
-            ax.set_ylim(len(models) - 0.5, -0.5)
-            if row == 0:
-                ax.set_title(f"{scenario}: {simulate.SCENARIOS[scenario].words}".replace(", ", ",\n"), fontsize=7)
-                ax.set_xscale("log")
-                ax.set_xticks([0.05, 0.2, 0.5], ["0.05", "0.2", "0.5"])
-                ax.minorticks_off()
-        axes[row][len(scenarios) // 2].set_xlabel(label)
-    axes[1][-1].legend(frameon=False, fontsize=7, loc="best")
-    n = int(table["cohorts"].min())
-    fig.suptitle(f"SYNTHETIC cohorts ({n} or more a point; bars: Monte Carlo 95 %; grey: wanted)", fontsize=8)
-    fig.tight_layout()
-    fig.savefig(out / "calibration.png", dpi=110, metadata={"Software": None})
-    fig.savefig(out / "calibration.svg", metadata={"Date": None})
-    plt.close(fig)
 
 
 @click.command()
 @click.option("--chunks", type=click.Path(path_type=Path), default=HERE / "chunks", help="Folder of the chunk files.")
 @click.option("--out", type=click.Path(path_type=Path), default=HERE, help="Folder of results.tsv and the figure.")
 def main(chunks: Path, out: Path) -> None:
-    """Write results.tsv, calibration.png and calibration.svg."""
+    """Write results.tsv, calibration.png and designs.png, and both as .svg."""
     table = read(chunks)
     write_tsv(table.round(4), out / "results.tsv")
-    draw(table[table["scenario"].isin(list(simulate.SCENARIOS))], out)
+    draw_models(table[table["scenario"].isin(list(simulate.SCENARIOS))], out)
+    draw_designs(table[table["expected"].notna()], out)
 
 
 if __name__ == "__main__":

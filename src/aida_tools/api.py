@@ -76,7 +76,8 @@ def author_labels(cells: pd.DataFrame, cohort: CohortConfig) -> tuple[pd.Series,
     cell_type
         Counted type of each cell, shape (n_cells,); missing is not counted.
     denominators
-        Table `denominator, annotator, cell_type`, one row a member, for `compare_populations`.
+        Table `denominator, annotator, cell_type`, one row a member, for `compare_populations`. The annotator is
+        `author`: count the cells under this name, `count_cells(cells, cell_type, annotator="author")`.
 
     Raises
     ------
@@ -150,7 +151,7 @@ def count_cells(
     labels
         Cell type of each cell in the same order, shape (n_cells,); missing is not counted.
     annotator
-        Whose labels these are.
+        Whose labels these are; the denominators of `author_labels` are those of `author`.
 
     Returns
     -------

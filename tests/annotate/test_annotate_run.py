@@ -54,7 +54,9 @@ def scan(tmp_path: Path) -> Path:
     return tmp_path / "scan"
 
 
-def test_author_labels_are_counted_as_the_cohort_file_says(cohort: Path, cells: Path, tmp_path: Path) -> None:
+def test_author_labels_are_counted_as_the_cohort_file_says(
+    cohort: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     annotate(cohort, cells, None, "author", tmp_path / "author", label_map=None)
     labels = pd.read_parquet(tmp_path / "author" / "labels.parquet")
     assert list(labels.columns) == ["cell_id", "cell_type", "label", "probability", "margin", "margin_Treg"]
@@ -63,6 +65,9 @@ def test_author_labels_are_counted_as_the_cohort_file_says(cohort: Path, cells: 
     assert labels["label"].tolist()[:5] == ["Treg", "Treg_act", "naive", "B", "Platelet"]
     sets = read_denominators(tmp_path / "author" / "sets.tsv")
     assert sets.to_numpy().tolist() == [["CD4_T", "author", "Treg"], ["CD4_T", "author", "naive"]]
+    assert capsys.readouterr().err == (
+        "aida-tools: not counted by annotator 'author': 2 of 6 cells (label Platelet is not counted: 1, no label: 1)\n"
+    )
 
 
 def test_gate_labels_keep_probability_and_margin(

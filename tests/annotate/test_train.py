@@ -227,13 +227,17 @@ def test_a_class_without_a_donor_to_learn_from_is_left_out_and_said(
     path = cohort / "author" / "labels.parquet"
     labels = pd.read_parquet(path)
     labels.loc[(cells["donor_id"] == "d3") & (labels["label"] == "B"), ["label", "cell_type"]] = "rare"
+    labels.loc[:6, ["label", "cell_type"]] = None
     labels.to_parquet(path)
     train(folds=2)
     folders = [cohort / "classifiers" / f"m.{k}" for k in (1, 2)]
     seen = [set(load_linear(f).classes.tolist()) for f in folders]
     assert sorted(map(len, seen)) in ([3, 3], [3, 4])
     k = next(k for k, f in enumerate(folders) if "rare" not in seen[k] and "d3\ttest" in (f / "donors.tsv").read_text())
-    assert f"classifier 'm.{k + 1}' will not know rare" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"classifier 'm.{k + 1}' will not know rare" in said
+    n = labels["cell_type"].isna().sum()
+    assert f"not learnt from: {n} of {len(labels):,} cells (no label: {n})" in said
     table = EVALUATION.read(folders[k]).set_index("label")
     assert table.loc["rare", "n"] > 0
     assert table.loc["rare", "recall"] == 0

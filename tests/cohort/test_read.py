@@ -266,3 +266,11 @@ def test_a_plain_scanpy_file(tmp_path: Path, root: Path, write_cohort: Callable[
     assert set(cells["author_label"]) == {"3"}
     assert COHORT["controls"]["pattern"] == "^LONZA"
     assert cells["is_control"].sum() == 24
+
+
+def test_annotations_of_no_cell_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notes = pd.DataFrame({"barcode": [*BARCODES, "TTTT-1", "TTTC-1"], "who": "d1"})
+    notes.to_csv(tmp_path / "notes.tsv", sep="\t", index=False)
+    table = read_obs(write_10x_h5(tmp_path / "m.h5", 3), "10x-h5", None, tmp_path / "notes.tsv")
+    assert table["_index"].tolist() == BARCODES
+    assert "notes.tsv: not used: 2 of 5 rows (barcode not in the matrix: 2)" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from aida_tools.compare.run import compare_tables
 from aida_tools.compare.step import Options
 from aida_tools.core.errors import AidaError
-from aida_tools.core.names import EMPTY_STATUSES
+from aida_tools.core.names import EMPTY_STATUSES, ESTIMATED
 
 FORMULAS = (
     "~ population", "~ population + age + sex", "~ population + age + sex + site", "~ population + donor_id",
@@ -71,8 +71,8 @@ def test_every_row_is_numbers_or_a_reason(seed: int) -> None:
     numbers = rows.loc[~empty, NUMBERS].to_numpy(float)
     assert np.isfinite(numbers).all()
     assert (rows.loc[~empty, "std_error"].astype(float) > 0).all()
-    assert rows.loc[~empty, "status"].isin(["within-site", "between-site"]).all()
-    assert rows.loc[rows["status"] == "between-site", "aliased_with"].notna().all()
+    assert rows.loc[~empty, "status"].isin(ESTIMATED).all()
+    assert rows.loc[rows["status"].isin(ESTIMATED[1:]), "aliased_with"].notna().all()
     kept = tables["shares"].loc[tables["shares"]["included"], "sample_id"].nunique()
     left_out = tables["excluded"]["sample_id"].nunique()
     assert kept + left_out == len(samples)

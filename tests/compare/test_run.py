@@ -21,8 +21,6 @@ from aida_tools.core.options import make
 from aida_tools.design.formula import TRANSFORMS, parse_formula
 from aida_tools.design.matrix import build_design
 from aida_tools.models.adjust import false_discovery_rate, holm
-from aida_tools.models.betabinomial import fit_betabinomial
-from aida_tools.models.data import Data
 from aida_tools.models.registry import MODELS
 
 from .made import EFFECTS, TYPES, make_cohort, write
@@ -69,9 +67,10 @@ def test_every_contrast_of_every_type_and_model_is_a_row(estimates: pd.DataFrame
     # 10 pairs, 5 one-vs-rest, age, sex; 3 types of CD4 T and all 5.
     assert len(estimates) == 17 * 8 * len(COUNT_MODELS)
     empty = estimates["estimate"].isna()
-    # Only the model that compares inside batches has to refuse: all pairs but Singapore's, and Korea and Japan's rests.
+    # Only the model that compares inside batches has to refuse: all pairs but Singapore's, and every rest, which
+    # holds Korean or Japanese.
     assert set(estimates.loc[empty, "model"]) == {"betabinomial-batch"}
-    assert empty.sum() == (7 + 2) * 8
+    assert empty.sum() == (7 + 5) * 8
     assert estimates.loc[empty, "note"].str.contains("batch").all()
 
 
@@ -165,42 +164,6 @@ def test_wald_test_over_populations_is_an_anova(result: Path, cohort: tuple[pd.D
     # n_cells of a made sample is the sum of its counts, so the shares are those of denominator `all`.
     f, p, df = sm.OLS(y, large).fit().compare_f_test(sm.OLS(y, small).fit())
     assert (got["statistic"], got["df"], got["p_value"]) == pytest.approx((f, df, p), rel=1e-8)
-
-
-def test_likelihood_ratio_is_that_of_the_smaller_formula(
-    result: Path, cohort: tuple[pd.DataFrame, pd.DataFrame]
-) -> None:
-    """The null model of the test over populations is the fit of the formula without them."""
-    tests = pd.read_csv(result / "tests.tsv", sep="\t")
-    got = tests.query("model == 'betabinomial' and cell_type == 'NK' and test == 'LR: population'").iloc[0]
-    samples, counts = cohort
-    table = samples.merge(counts.query("cell_type == 'NK'")[["sample_id", "n_cells"]], on="sample_id")
-    table = table[~table["is_control"]]
-    y, n = table[["n_cells_y"]].to_numpy(float), table["n_cells_x"].to_numpy(float)
-    small = np.column_stack([np.ones(len(y)), table["age"], table["sex"] == "male"]).astype(float)
-    large = np.column_stack([small, pd.get_dummies(table["population"], drop_first=True)]).astype(float)
-    ratio = 2 * (fit_betabinomial(Data(y, n, large))[0].loglik - fit_betabinomial(Data(y, n, small))[0].loglik)
-    assert got["statistic"] == pytest.approx(ratio, abs=1e-6)
-    assert got["p_value"] == pytest.approx(stats.chi2.sf(ratio, 4), rel=1e-5)
-    # The focus type's contrasts each have one; its square root is near the Wald statistic.
-    pair = tests.query(
-        "model == 'betabinomial' and denominator == 'CD4_T' and test == 'LR: population: Japanese - Korean'"
-    )
-    wald = one(read_estimates(result / "estimates.tsv"), "population: Japanese - Korean", "betabinomial")
-    assert len(pair) == 1
-    assert np.sqrt(pair["statistic"].iloc[0]) == pytest.approx(abs(wald["statistic"]), rel=0.1)
-
-
-def test_likelihood_ratio_with_one_batch_a_site_compares_like_with_like(tmp_path: Path) -> None:
-    """No batch intercept can be fitted beside the populations, so none may stand in the smaller model either."""
-    samples, counts = make_cohort(controls=False)
-    samples["batch"] = samples["site"]
-    run(tmp_path, samples, counts, models=("betabinomial-mixed", "betabinomial"), one_vs_rest=False)
-    tests = pd.read_csv(tmp_path / "out" / "tests.tsv", sep="\t")
-    ratios = tests[tests["test"].str.startswith("LR")].pivot(
-        index=["denominator", "cell_type", "test"], columns="model", values="statistic"
-    )
-    np.testing.assert_allclose(ratios["betabinomial-mixed"], ratios["betabinomial"], atol=1e-6)
 
 
 def test_shares_design_controls_and_record(result: Path, cohort: tuple[pd.DataFrame, pd.DataFrame]) -> None:
@@ -328,7 +291,8 @@ def test_paired_design_on_real_counts(shared: Path, tmp_path: Path) -> None:
         tmp_path, samples, counts, denominators=(), one_vs_rest=False, formula="~ population + donor_id",
         contrasts=("population: stim - ctrl",),
     )  # fmt: skip
-    assert set(estimates["status"]) == {"within-site", "too-few"}
+    # Nothing says which library a sample went through: all of one side may have gone together.
+    assert set(estimates["status"]) == {"between-batch", "too-few"}
     assert len(estimates) == 8 * len(COUNT_MODELS)
     # Without batches the model of batches has nothing to go by.
     assert set(estimates.loc[estimates["status"] == "too-few", "model"]) <= {
@@ -421,7 +385,8 @@ def test_numbers_in_a_factor_are_names(tmp_path: Path) -> None:
     samples["year"] = np.tile([2019, 2020, 2021], len(samples))[: len(samples)]
     formula = "~ population + C(year)"
     estimates = run(tmp_path, samples, counts, formula=formula, models=("log10-ols",), one_vs_rest=False)
-    assert not estimates["contrast"].str.startswith("year").any()
+    levels = estimates.loc[estimates["contrast"].str.startswith("year"), "contrast"]
+    assert list(dict.fromkeys(levels)) == ["year: 2020 - 2019", "year: 2021 - 2019", "year: 2021 - 2020"]
     named = run(
         tmp_path / "named", samples, counts, formula=formula, models=("log10-ols",), contrasts=("year: 2021 - 2019",)
     )

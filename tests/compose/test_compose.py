@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from aida_tools.cli import main
 from aida_tools.compose.counts import count_cells
 from aida_tools.compose.run import compose, make_samples
+from aida_tools.compose.tables import UNCOUNTED
 from aida_tools.core.errors import AidaError
 from aida_tools.core.schema import write_parquet, write_tsv
 from aida_tools.core.tables import check_counts_match_samples, read_counts, read_samples
@@ -147,3 +148,37 @@ def test_wrong_wide_tables_are_named(tmp_path: Path, table: str, options: tuple[
     assert code == 1
     assert expected in output
     assert not (tmp_path / "out").exists()
+
+
+def test_cells_in_no_count_are_a_table_by_reason(
+    folders: tuple[pd.DataFrame, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells, cells_path, author = folders
+    cells["label"], gate = cells["author_label"].where(cells["cell_id"] != "c7"), tmp_path / "gate"
+    gate.mkdir()
+    write_parquet(cells.assign(cell_type=cells["label"].where(cells["label"] == "Treg")), gate / "labels.parquet")
+    (gate / "sets.tsv").write_text((author / "sets.tsv").read_text())
+    compose(cells_path, [author, gate], tmp_path / "out")
+    table = UNCOUNTED.read(tmp_path / "out").set_index(["annotator", "reason"])
+    n = cells["label"].value_counts()
+    no_b = int((cells["author_label"] == "B").sum())
+    assert table["n_cells"].to_dict() == {
+        ("author", "no label"): no_b, ("gate", "label T is not counted"): n["T"],
+        ("gate", "label B is not counted"): n["B"], ("gate", "no label"): 1,
+    }  # fmt: skip
+    assert table.loc[("author", "no label"), "share"] == pytest.approx(no_b / 400)
+    counts = read_counts(tmp_path / "out" / "counts.tsv").groupby("annotator")["n_cells"].sum()
+    assert (counts + table.groupby("annotator")["n_cells"].sum() == 400).all()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"aida-tools: not counted, by annotator: author: {no_b} of 400 cells (no label: {no_b}); gate: "
+    )
+
+
+def test_an_imported_table_of_percentages_is_questioned(tmp_path: Path) -> None:
+    wide = "id,group,Treg,other\nd1,Korean,3,97\nd2,Thai,5,96\n"
+    code, output = run_import(wide, tmp_path, "--column", "population=group")
+    assert code == 0
+    assert "add up to about 100 in every sample" in output
+    code, output = run_import(wide.replace("96", "950"), tmp_path, "--column", "population=group")
+    assert (code, "about 100" in output) == (0, False)

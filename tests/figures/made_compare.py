@@ -161,6 +161,8 @@ def _estimates(shares: pd.DataFrame, models: tuple[str, ...]) -> pd.DataFrame:
                     "denominator": denominator,
                     "model": model,
                     "contrast": f"population: {a} - {b}",
+                    "formula": "~ population + age + sex",
+                    "superseded": False,
                     "status": status,
                     "n_samples_a": left["samples"],
                     "n_samples_b": right["samples"],

@@ -116,6 +116,39 @@ def test_forest_splits_contrasts_by_what_they_can_tell_apart(results: Results, p
     assert not any("asin" in text for text in legend)
 
 
+def test_forest_has_a_panel_with_a_heading_for_each_status_there_is(results: Results, palette: Palette) -> None:
+    estimates = results.focus_estimates()
+    wanted = {"Korean": "between-site", "Thai": "indirect", "SG_Malay": "between-batch"}
+    wanted = {f"population: {code} - rest": status for code, status in wanted.items()}
+    estimates = estimates[estimates["contrast"].isin(wanted)]
+    estimates = estimates.assign(status=estimates["contrast"].map(wanted))
+    figure = figures.forest(estimates, palette, model="betabinomial-mixed")
+    headings = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+    assert headings == [
+        "Indirect: the two sides never shared a site",
+        "Between batches: population and batch cannot be told apart",
+        "Between sites: population and site cannot be told apart",
+    ]
+    assert tick_labels(figure.axes[0]) == ["Thai – all others"]
+    assert not overlaps(figure)
+    assert not outside(figure)
+
+
+def test_forest_of_covariates_is_for_ten_years_of_age(results: Results, palette: Palette) -> None:
+    row = results.focus_estimates().query("model == 'betabinomial-mixed' and status == 'between-site'").iloc[[0]]
+    age = row.assign(contrast="age", estimate=0.02, ci_low=0.01, ci_high=0.03, status="within-site")
+    site = age.assign(contrast="site: KR - JP")
+    table = forest_table(pd.concat([age, site]), palette, model="betabinomial-mixed")
+    assert table["contrast"].tolist() == ["age"]
+    np.testing.assert_allclose(table[["ratio", "low", "high"]].to_numpy(float)[0], np.exp([0.2, 0.1, 0.3]))
+    figure = figures.forest(age, palette, model="betabinomial-mixed")
+    assert tick_labels(figure.axes[0]) == ["ten years of age"]
+    assert figure.axes[0].get_title(loc="left") == "Within sites: covariate and site are told apart"
+    # Where populations were compared, covariates have a figure of their own.
+    both = forest_table(pd.concat([row, age]), palette, model="betabinomial-mixed")
+    assert both["contrast"].tolist() == row["contrast"].tolist()
+
+
 def test_forest_shows_ratios_not_logarithms(results: Results, palette: Palette) -> None:
     estimates = results.focus_estimates()
     table = forest_table(estimates, palette, model="betabinomial-mixed")
@@ -259,6 +292,15 @@ def test_design_map_has_a_tile_a_batch_and_names_the_aliased(results: Results, p
     assert words(figure).count("aliased with") == 3
     assert words(figure).count("mixed with others") == 3
     assert "aliased with\nsite KR" in words(figure)
+
+
+def test_design_map_names_populations_that_share_a_site_but_no_batch(palette: Palette) -> None:
+    rows = [["SG_Malay", "SG", "B1"], ["SG_Indian", "SG", "B2"], ["Korean", "KR", "B3"], ["Thai", "KR", "B3"]]
+    design = pd.DataFrame(rows, columns=["population", "site", "batch"]).assign(n_donors=4, aliased_with=None)
+    figure = figures.design_map(design, palette)
+    found = {label.get_text().replace("\n", " "): label.get_fontweight() for label in figure.axes[1].get_yticklabels()}
+    assert found == {"no shared batch in SG": "bold", "mixed with others in KR": "normal"}
+    assert "batch not\nrecorded" in words(figures.design_map(design.assign(batch=None), palette))
 
 
 def test_a_site_that_nobody_recorded_is_not_called_aliased(results: Results, palette: Palette) -> None:

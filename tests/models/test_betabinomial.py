@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ from scipy import special, stats
 
 from aida_tools.design.formula import parse_formula
 from aida_tools.design.matrix import build_design
-from aida_tools.models import mixed
-from aida_tools.models.betabinomial import fit_betabinomial, fit_restricted, log_binomials
+from aida_tools.models.betabinomial import fit_betabinomial, log_binomials
+from aida_tools.models.contributions import contributions
 from aida_tools.models.data import Data, Fit
-from aida_tools.models.likelihood import all_terms, mixed_loglik, terms
-from aida_tools.models.links import hermite
-from aida_tools.models.mixed import fit_mixed, fit_mixed_ml
+from aida_tools.models.laplace import Intercepts, Restricted
+from aida_tools.models.likelihood import all_terms, terms
+from aida_tools.models.mixed import fit_mixed
 from aida_tools.models.quasibinomial import fit_quasibinomial
 
 ORACLES = Path(__file__).parents[1] / "oracles"
@@ -71,7 +72,7 @@ def test_restricted_likelihood_agrees_with_glmmtmb_on_pairs() -> None:
     donors = [table["donor"] == f"d{j}" for j in range(2, 9)]
     design = np.column_stack([np.ones(16), table["condition"] == "stim", *donors]).astype(float)
     data = Data(table[["y"]].to_numpy(float), table["n"].to_numpy(float), design)
-    for fit, reml in ((fit_betabinomial, False), (fit_restricted, True), (fit_mixed, True)):
+    for fit, reml in ((fit_betabinomial, False), (fit_mixed, True)):
         want = oracle_table[oracle_table["reml"] == reml]
         got = fit(data)[0]
         assert_agrees(got, want, estimate=1e-4, error=5e-4)
@@ -80,35 +81,108 @@ def test_restricted_likelihood_agrees_with_glmmtmb_on_pairs() -> None:
 
 @pytest.mark.parametrize("cell_type", TYPES)
 def test_mixed_agrees_with_glmmtmb(cohort: pd.DataFrame, cell_type: str) -> None:
-    """Quadrature against Laplace: they differ by less than the last digit anyone reads."""
-    fit = fit_mixed_ml(data_of(cohort, cell_type))[0]
-    want = oracle(cell_type, "betabinomial-mixed")
-    assert_agrees(fit, want, estimate=1e-3, error=1e-3)
-    assert fit.group_sd == pytest.approx(want["sd"].iloc[0], abs=2e-3)
+    """Estimates to the digits that both optimisers reach, standard errors and likelihood as well."""
+    fit = fit_mixed(data_of(cohort, cell_type))[0]
+    want = oracle(cell_type, "betabinomial-mixed-reml")
+    assert_agrees(fit, want, estimate=2e-6, error=1e-5)
+    assert fit.group_sd == pytest.approx(want["sd"].iloc[0], abs=1e-5)
+    assert fit.precision == pytest.approx(want["phi"].iloc[0], rel=1e-5)
+
+
+def crossed() -> tuple[pd.DataFrame, Data]:
+    """Return donors who repeat across batches of two sites, and the data of the formula of the oracle."""
+    table = pd.read_csv(ORACLES / "crossed_data.tsv", sep="\t")
+    design = build_design(parse_formula("~ population + site", table.columns), table).matrix
+    sites = table.drop_duplicates("batch").sort_values("batch")["site"]
+    codes = [pd.factorize(table[column], sort=True)[0] for column in ("batch", "donor_id")]
+    counts, totals = table[["y"]].to_numpy(float), table["n"].to_numpy(float)
+    return table, Data(counts, totals, design, codes[0], sites=pd.factorize(sites)[0], donors=codes[1])
+
+
+@pytest.mark.parametrize("model", ["batch", "batch+donor", "batch by site", "batch by site+donor"])
+def test_crossed_intercepts_agree_with_glmmtmb(model: str) -> None:
+    """Batches and donors crossed, and a standard deviation of batches for each site, as `(0 + site | batch)` has it."""
+    want = pd.read_csv(ORACLES / "crossed.tsv", sep="\t", comment="#").query("model == @model")
+    _, data = crossed()
+    groups = data.sites if "site" in model else np.zeros(data.n_groups, int)
+    intercepts = Intercepts(data.groups, groups, donors=data.donors if "donor" in model else None)
+    start = fit_betabinomial(data)[0]
+    found = Restricted(data.counts[:, 0], data.totals, data.design, intercepts, start.coef).fit(start.precision)
+    assert found.reached
+    np.testing.assert_allclose(found.coef, want["estimate"], atol=2e-5)
+    np.testing.assert_allclose(np.sqrt(np.diag(found.cov)), want["std_error"], rtol=1e-3)
+    assert found.precision == pytest.approx(want["phi"].iloc[0], rel=1e-4)
+    np.testing.assert_allclose(found.sds, want[["sd_1", "sd_2"]].iloc[0].dropna(), atol=2e-4)
+    assert found.donor_sd == pytest.approx(want["sd_donor"].iloc[0], abs=2e-4)
+
+
+def test_the_gradient_of_the_restricted_likelihood_is_its_slope() -> None:
+    """Finite differences, with a held standard deviation, groups and crossed donors."""
+    _, data = crossed()
+    intercepts = Intercepts(data.groups, np.arange(data.n_groups) % 3, {2: 0.2}, data.donors)
+    restricted = Restricted(data.counts[:, 0], data.totals, data.design, intercepts, np.zeros(3))
+    theta = np.array([3.4, -1.2, -1.9, -0.9])
+    _, gradient, slopes, _ = restricted(theta)
+    h = 1e-4 * np.eye(4)
+    up, down = ([restricted(theta + sign * step)[0] for step in h] for sign in (1, -1))
+    np.testing.assert_allclose(gradient, (np.array(up) - down) / 2e-4, rtol=1e-4, atol=1e-4)
+    moved = []
+    for step in h:
+        at = [(restricted(theta + sign * step), restricted._core[:3].copy())[1] for sign in (1, -1)]
+        moved.append((at[0] - at[1]) / 2e-4)
+    np.testing.assert_allclose(slopes, np.array(moved).T, rtol=1e-3, atol=1e-5)
+
+
+def test_contributions_are_what_a_shift_of_the_shares_does() -> None:
+    """Shift the true log-odds of one batch: the estimates move by the sum of its samples' contributions."""
+    _, data = crossed()
+    fit = fit_mixed(data)[0]
+    predicted = contributions(data, fit)[data.codes == 3].sum(axis=0)
+    moved = []
+    for step in (0.05, -0.05):
+        share = np.where(data.codes == 3, special.expit(special.logit(data.counts[:, 0] / data.totals) + step), np.nan)
+        counts = np.where(data.codes == 3, share * data.totals, data.counts[:, 0])[:, None]
+        moved.append(fit_mixed(replace(data, counts=counts))[0].coef)
+    np.testing.assert_allclose((moved[0] - moved[1]) / 0.1, predicted, atol=0.04)
+    # Whatever the samples' weights, a shift of all of them is taken up by the intercept alone.
+    np.testing.assert_allclose(contributions(data, fit).sum(axis=0), [1, 0, 0], atol=1e-9)
 
 
 def test_between_batches_the_variance_is_that_of_restricted_likelihood() -> None:
-    """With many cells and alike donors a share is its batch's: a t test of 6 against 6 batch means, by algebra.
-
-    Maximum likelihood divides their squared deviations by 12; the t test divides by 10. Inside batches nothing changes.
-    """
+    """With many cells and alike donors a share is its batch's: a t test of 6 against 6 batch means, by algebra."""
     rng = np.random.default_rng(5)
     batches = np.repeat(np.arange(12), 10)
     population, sex = (batches >= 6).astype(float), np.tile([0.0, 1.0], 60)
-    p = special.expit(-1.0 + rng.normal(0, 0.4, 12)[batches])
+    sds = np.where(np.arange(12) < 6, 0.6, 0.15)
+    p = special.expit(-1.0 + rng.normal(0, sds)[batches])
     totals = np.full(120, 20_000.0)
     counts = rng.binomial(20_000, rng.beta(p * 3000, (1 - p) * 3000))[:, None].astype(float)
     data = Data(counts, totals, np.column_stack([np.ones(120), population, sex]), batches)
-    exact, wide = fit_mixed_ml(data)[0], fit_mixed(data)[0]
-    between, inside = np.eye(3)[1], np.eye(3)[2]
-    assert wide.contrast(between).std_error / exact.contrast(between).std_error == pytest.approx(np.sqrt(1.2), rel=5e-3)
-    assert wide.contrast(inside).std_error == pytest.approx(exact.contrast(inside).std_error, rel=1e-3)
     means = special.logit((counts[:, 0] / totals).reshape(12, 10)).mean(axis=1)
+    between = np.eye(3)[1]
+    together, apart = (fit_mixed(d)[0].contrast(between) for d in (data, replace(data, sites=np.repeat([0, 1], 6))))
     t = stats.ttest_ind(means[6:], means[:6])
-    got = wide.contrast(between)
-    assert got.value / got.std_error == pytest.approx(t.statistic, rel=0.02)
-    assert got.df == t.df == 10
-    np.testing.assert_array_equal(wide.coef, exact.coef)
+    assert together.value / together.std_error == pytest.approx(t.statistic, rel=0.01)
+    assert together.df == pytest.approx(10)
+    # With a standard deviation for each site it is Welch's test.
+    welch = stats.ttest_ind(means[6:], means[:6], equal_var=False)
+    assert apart.value / apart.std_error == pytest.approx(welch.statistic, rel=0.01)
+    assert apart.df == pytest.approx(welch.df, rel=0.02)
+
+
+def test_a_site_with_few_batches_has_the_standard_deviation_of_all() -> None:
+    """Two batches at site 1 leave one degree of freedom, six at site 0 leave five."""
+    rng = np.random.default_rng(7)
+    batches = np.repeat(np.arange(8), 12)
+    p = special.expit(-2.0 + rng.normal(0, 0.4, 8)[batches])
+    counts = rng.binomial(2000, rng.beta(p * 200, (1 - p) * 200))[:, None].astype(float)
+    design = np.column_stack([np.ones(96), batches >= 6]).astype(float)
+    sites = (np.arange(8) >= 6).astype(int)
+    data = Data(counts, np.full(96, 2000.0), design, batches, sites=sites)
+    fit, together = fit_mixed(data)[0], fit_mixed(replace(data, sites=None))[0]
+    np.testing.assert_array_equal(fit.pooled, sites == 1)
+    np.testing.assert_allclose(fit.batch_sd[6:], together.batch_sd[0], rtol=1e-3)
+    assert fit.batch_sd[0] != pytest.approx(together.batch_sd[0], rel=1e-3)
 
 
 def test_degrees_of_freedom_are_those_of_their_stratum(cohort: pd.DataFrame) -> None:
@@ -136,27 +210,6 @@ def test_degrees_of_freedom_fall_as_batches_are_less_mixed(cohort: pd.DataFrame)
     assert 20 < fit.contrast(np.eye(6)[1]).df < 60
 
 
-@pytest.mark.parametrize("cell_type", TYPES)
-def test_one_node_is_the_laplace_approximation(cohort: pd.DataFrame, cell_type: str) -> None:
-    """At glmmTMB's own estimates the likelihood with one node is glmmTMB's."""
-    data, want = data_of(cohort, cell_type), oracle(cell_type, "betabinomial-mixed")
-    order = np.argsort(data.codes, kind="stable")
-    theta = np.concatenate([want["estimate"], [np.log(want["phi"].iloc[0]), np.log(want["sd"].iloc[0])]])
-    starts = np.searchsorted(data.codes[order], np.arange(17))
-    counts, totals, design = data.counts[order, 0].copy(), data.totals[order], data.design[order].copy()
-    value, _, _ = mixed_loglik(counts, totals, design, starts, theta, np.zeros(16), *hermite(1))
-    assert value + log_binomials(counts, totals) == pytest.approx(want["loglik"].iloc[0], abs=1e-5)
-
-
-def test_more_nodes_change_nothing(cohort: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = data_of(cohort, "rare")
-    few = fit_mixed(data)[0]
-    monkeypatch.setattr(mixed, "NODES", (25,))
-    many = fit_mixed(data)[0]
-    np.testing.assert_allclose(few.coef, many.coef, atol=1e-5)
-    assert few.group_sd == pytest.approx(many.group_sd, abs=1e-4)
-
-
 @pytest.mark.parametrize(
     ("y", "n", "eta", "tau"), [(3, 40, -2.0, 1.5), (0, 300, -5.0, 3.0), (250, 700, -0.5, 6.0), (40.5, 90.25, 0.3, 0.2)]
 )
@@ -169,7 +222,8 @@ def test_terms_are_the_likelihood_and_its_derivatives(y: float, n: float, eta: f
     def slope(which: int, d_eta: float, d_tau: float) -> float:
         return (terms(y, n, eta + d_eta, tau + d_tau)[which] - terms(y, n, eta - d_eta, tau - d_tau)[which]) / (2 * h)
 
-    wanted = [slope(0, h, 0), slope(0, 0, h), slope(1, h, 0), slope(1, 0, h), slope(2, 0, h)]
+    wanted = [slope(0, h, 0), slope(0, 0, h), *(slope(k, *by) for k in (1, 2) for by in ((h, 0), (0, h)))]
+    wanted = [*wanted[:4], wanted[5], slope(3, h, 0), slope(3, 0, h)]
     np.testing.assert_allclose(derivatives, wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -181,25 +235,6 @@ def test_likelihood_is_scipys() -> None:
     assert got == pytest.approx(stats.betabinom.logpmf(y, n, a, np.exp(tau) - a).sum(), rel=1e-10)
 
 
-def test_mixed_gradient_and_hessian() -> None:
-    """Finite differences of the marginal likelihood, with enough nodes to make it exact."""
-    rng = np.random.default_rng(3)
-    totals = rng.integers(50, 400, 30).astype(float)
-    counts = rng.binomial(totals.astype(int), rng.beta(3, 20, 30)).astype(float)
-    design = np.column_stack([np.ones(30), rng.normal(size=30)])
-    starts, theta = np.arange(0, 31, 6), np.array([-1.8, 0.1, 3.0, -0.8])
-
-    def at(point: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        return mixed_loglik(counts, totals, design, starts, point, np.zeros(5), *hermite(31))
-
-    _, gradient, hessian = at(theta)
-    h = 1e-5 * np.eye(4)
-    slopes = [(at(theta + step)[0] - at(theta - step)[0]) / 2e-5 for step in h]
-    curves = [(at(theta + step)[1] - at(theta - step)[1]) / 2e-5 for step in h]
-    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(hessian, curves, rtol=1e-4, atol=1e-4)
-
-
 def test_batches_that_do_not_differ_give_the_plain_fit() -> None:
     rng = np.random.default_rng(0)
     totals = np.full(60, 500.0)
@@ -208,9 +243,9 @@ def test_batches_that_do_not_differ_give_the_plain_fit() -> None:
     counts = np.tile(np.sort(rng.binomial(500, rng.beta(8, 80, 5))), 12).astype(float)
     data = Data(counts[:, None], totals, np.ones((60, 1)), groups)
     with_batches, plain = fit_mixed(data)[0], fit_betabinomial(data)[0]
-    assert with_batches.group_sd == 0
-    assert with_batches.df == 11
-    np.testing.assert_array_equal(with_batches.coef, plain.coef)
+    assert with_batches.group_sd < 0.01
+    assert with_batches.contrast(np.ones(1)).df == pytest.approx(11)
+    np.testing.assert_allclose(with_batches.coef, plain.coef, atol=1e-3)
 
 
 def test_no_batches_and_few_batches_are_said(cohort: pd.DataFrame) -> None:
@@ -222,7 +257,7 @@ def test_no_batches_and_few_batches_are_said(cohort: pd.DataFrame) -> None:
     codes = np.where(data.codes < 8, 0, np.where(data.codes < 12, 1, 2))
     few = fit_mixed(Data(data.counts, data.totals, data.design, codes))[0]
     assert "cannot be estimated (3 batches, 3 between-batch coefficients); the interval ignores it" in few.message
-    np.testing.assert_array_equal(few.cov, fit_restricted(data)[0].cov)
+    np.testing.assert_array_equal(few.cov, without.cov)
     np.testing.assert_allclose(few.cov, fit_betabinomial(data)[0].cov, rtol=0.05, atol=1e-5)
 
 

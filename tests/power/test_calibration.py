@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import sys
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -18,24 +15,10 @@ from aida_tools.compare.run import compare_tables
 from aida_tools.compare.step import Options
 from aida_tools.models.mixed import MODEL as MIXED
 from aida_tools.models.registry import MODELS
+from tests.calibration import designs, run, simulate
 
 
-@pytest.fixture(scope="module")
-def run(root: Path) -> ModuleType:
-    """The benchmark; the modules beside it come with it."""
-    sys.path.insert(0, str(root / "benchmarks" / "calibration"))
-    try:
-        return import_module("run")
-    finally:
-        sys.path.pop(0)
-
-
-@pytest.fixture(scope="module")
-def simulate(run: ModuleType) -> ModuleType:
-    return run.simulate
-
-
-def test_the_design_is_that_of_the_study(simulate: ModuleType) -> None:
+def test_the_design_is_that_of_the_study() -> None:
     samples = simulate.make_samples(np.random.default_rng(1))
     assert len(samples) == 600
     assert samples["batch"].nunique() == 14 + 9 + 11 + 4 + 3
@@ -47,7 +30,7 @@ def test_the_design_is_that_of_the_study(simulate: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", ["A", "C", "D"])
-def test_spreads_and_effects_are_those_of_the_scenario(simulate: ModuleType, name: str) -> None:
+def test_spreads_and_effects_are_those_of_the_scenario(name: str) -> None:
     scenario = simulate.SCENARIOS[name]
     rng, runs = np.random.default_rng(2), 100
     malay, japanese, between, batches = [], [], [], []
@@ -73,12 +56,12 @@ def test_spreads_and_effects_are_those_of_the_scenario(simulate: ModuleType, nam
     assert np.var(between) == pytest.approx(wanted, rel=0.5)
 
 
-def test_a_cohort_depends_on_its_number_alone(simulate: ModuleType) -> None:
+def test_a_cohort_depends_on_its_number_alone() -> None:
     one, other = (simulate.draw(simulate.SCENARIOS["B"], np.random.default_rng([1, 7])) for _ in range(2))
     assert (one.counts == other.counts).all()
 
 
-def test_its_estimates_are_those_of_compare(run: ModuleType) -> None:
+def test_its_estimates_are_those_of_compare() -> None:
     """For every model of the registry that fits counts: what the benchmark finds is true of what users run."""
     cohort = run.draw("B", 0)
     models = [name for name, model in MODELS.items() if model.of_counts]
@@ -96,6 +79,72 @@ def test_its_estimates_are_those_of_compare(run: ModuleType) -> None:
     pd.testing.assert_frame_equal(fitted.set_index(keys)[numbers], wanted, check_like=True, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", designs.SCENARIOS)
+def test_a_design_holds_the_groups_that_it_lists(name: str) -> None:
+    """Counted here from the groups themselves; batches are met by chance where donors are not dealt out in turn."""
+    scenario = designs.SCENARIOS[name]
+    samples = designs.make_samples(scenario, np.random.default_rng(3))
+    assert samples["sample_id"].is_unique
+    sizes = samples.groupby(["population", "site"]).size().to_dict()
+    assert sizes == {(g.population, g.site): g.donors for g in scenario.groups}
+    for group in scenario.groups:
+        here = samples[(samples["population"] == group.population) & (samples["site"] == group.site)]
+        batches = {f"{group.site}_B{number:02d}" for number in group.batches}
+        assert set(here["batch"]) <= batches
+        assert not scenario.dealt or here.groupby("batch").size().ge(group.donors // len(batches)).all()
+        assert here["age"].mean() == pytest.approx(group.age, abs=4 * scenario.age_sd / np.sqrt(group.donors) + 1)
+        before = samples[(samples["population"] == group.population) & (samples["site"] == group.again)]
+        assert set(here["donor_id"]) <= set(before["donor_id"]) or not group.again
+    assert samples.groupby("donor_id")[["age", "sex"]].nunique().eq(1).all(axis=None)
+
+
+def test_a_design_has_the_effects_that_it_names() -> None:
+    """Shifts of sites and groups, unequal batches, heavy tails and outliers, from the shares of many cohorts."""
+
+    def logits(name: str, runs: int) -> pd.DataFrame:
+        tables = []
+        for number in range(runs):
+            cohort = run.draw(name, number)
+            share = logit((cohort.counts[:, 0] + 0.5) / (cohort.totals + 1))
+            share -= 0.1 * (cohort.samples["age"] - 40) / 12 - 0.05 * cohort.samples["sex"].eq("male")
+            tables.append(cohort.samples.assign(share=share, run=number))
+        return pd.concat(tables)
+
+    chain = logits("chain", 60).groupby(["population", "site"])["share"].mean()
+    assert chain["B", "S2"] - chain["C", "S2"] == pytest.approx(0.4, abs=0.05)
+    assert chain["C", "S2"] - chain["A", "S1"] == pytest.approx(0.3, abs=0.1)
+    unequal = logits("unequal-few", 60)
+    means = unequal.groupby(["run", "site", "batch"])["share"].mean()
+    spread = means.groupby(["run", "site"]).var().groupby("site").mean()
+    donors = unequal.groupby(["run", "batch"])["share"].var().mean()
+    assert spread["S1"] == pytest.approx(0.4**2 + donors / 8, rel=0.3)
+    assert spread["S3"] == pytest.approx(0.1**2 + donors / 4, rel=0.2)
+    # Normal donors of the same standard deviation have a kurtosis of 3.
+    heavy, light = (logits(name, 40)["share"] for name in ("t3-donors", "shared-ids"))
+    assert heavy.kurt() > 1 > light.kurt()
+    cells = pd.concat([pd.Series(c.totals).groupby(c.samples["population"].to_numpy()).agg(["min", "max"])
+                       for c in (run.draw("unequal-cells", k) for k in range(5))])  # fmt: skip
+    assert cells.loc["A"].stack().between(50, 167).all()
+    assert cells.loc["B"].stack().between(1500, 5000).all()
+
+
+def test_controls_are_run_everywhere() -> None:
+    """Their sites differ by what is asked of them, and every run is a batch of its own."""
+    design = designs.CONTROLS["controls-3x2"]
+    found = []
+    for number in range(200):
+        c = run.draw("controls-3x2", number)
+        at = [logit(c.counts[c.sites == site] / c.totals[c.sites == site]).mean() for site in (0, 1)]
+        found.append(at[0] - at[1])
+    assert (np.bincount(c.batches) == design.donors).all()
+    assert len(np.unique(c.batches)) == 2 * design.runs
+    assert set(zip(c.batches, c.sites, strict=True)) == {(b, int(b >= 3)) for b in range(6)}
+    assert np.mean(found) == pytest.approx(design.asked[0].truth, abs=4 * np.std(found) / np.sqrt(200))
+    # Runs, and cells: the same donors at both sites cancel.
+    cells = 1 / (0.75 * 700 * 0.05 * 0.95)
+    assert np.var(found) == pytest.approx(2 * (0.15**2 / 3 + cells / 6), rel=0.25)
+
+
 @pytest.fixture(scope="module")
 def results(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "benchmarks" / "calibration" / "results.tsv", sep="\t")
@@ -104,8 +153,10 @@ def results(root: Path) -> pd.DataFrame:
 def test_models_are_named_as_in_the_registry(root: Path, results: pd.DataFrame) -> None:
     folder = root / "benchmarks" / "calibration"
     picture, page = ((folder / name).read_text() for name in ("calibration.svg", "README.md"))
-    assert set(results["model"]) <= set(MODELS)
-    assert not [name for name in set(results["model"]) if f">{name}</text>" not in picture]
+    drawn = results[results["scenario"].isin(list(simulate.SCENARIOS))]
+    assert set(drawn["model"]) <= set(MODELS)
+    assert set(results["model"]) == {*drawn["model"], run.CONTROLS}
+    assert not [name for name in set(drawn["model"]) if f">{name}</text>" not in picture]
     said = re.findall(r"`((?:betabinomial|quasi|propeller|clr|log10)[\w-]*\*?)`", page)
     assert MIXED.name in said
     assert not [pattern for pattern in said if not fnmatch.filter(MODELS, pattern)]

@@ -15,7 +15,7 @@ from aida_tools.design.contrasts import Contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.models.fitting import fit_all
 from aida_tools.models.registry import MODELS
-from aida_tools.models.settings import make_settings
+from aida_tools.models.settings import Designs
 from aida_tools.results.refit import Comparison, load_comparison
 from tests.robustness.conftest import CD4, make_cohort
 
@@ -136,8 +136,9 @@ def test_a_denominator_of_molecules_is_fitted_as_one_of_cells_and_called_by_its_
     names = ["betabinomial-mixed", "quasibinomial", "propeller-logit", "log10-ols"]
     told = {}
     for unit, d in (("UMI", umis), ("cell", cells)):
-        settings = make_settings(d, samples, asked.formula, contrasts, tests=True)
-        told[unit] = pd.DataFrame(fit_all(settings, names, robust=True, focus="programme").estimates)
+        designs = Designs(samples, asked.formula, contrasts, tests=True)
+        settings = [(s, name) for name in names for s in designs.settings(d, MODELS[name])]
+        told[unit] = pd.DataFrame(fit_all(settings, robust=True, primary=names[0]).estimates)
     pd.testing.assert_frame_equal(told["UMI"].drop(columns="note"), told["cell"].drop(columns="note"))
     found = told["UMI"].query("cell_type == 'programme' and model == 'betabinomial-mixed'").iloc[0]
     assert found["estimate"] == pytest.approx(-0.8, abs=4 * found["std_error"])

@@ -31,7 +31,9 @@ def run(tmp_path: Path, write_h5ad: Write, fetched: Fetched, gate_path: Path) ->
     return go
 
 
-def test_sums_agree_with_the_matrix(run: Callable[..., Path], counts: sp.csr_matrix, symbols: list[str]) -> None:
+def test_sums_agree_with_the_matrix(
+    run: Callable[..., Path], counts: sp.csr_matrix, symbols: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     table = pd.read_parquet(run(counts, "out"))
     dense = pd.DataFrame(counts.toarray(), columns=symbols)
     assert table["cell_id"].tolist() == [f"cell{i}" for i in range(500)]
@@ -40,7 +42,8 @@ def test_sums_agree_with_the_matrix(run: Callable[..., Path], counts: sp.csr_mat
     np.testing.assert_array_equal(table["count:FOXP3"], dense["FOXP3"])
     mito = 100 * dense[["MT-ND1", "MT-CO1"]].sum(axis=1) / dense.sum(axis=1)
     np.testing.assert_allclose(table["pct_mito"], mito)
-    assert table["pct_mito"].isna().sum() == (dense.sum(axis=1) == 0).sum() > 30
+    assert (n := table["pct_mito"].isna().sum()) == (dense.sum(axis=1) == 0).sum() > 30
+    assert f"without a label by classifiers: {n} of 500 cells (no UMI: {n})" in capsys.readouterr().err
 
 
 def test_the_file_is_the_same_byte_for_byte_however_it_is_cut(run: Callable[..., Path], counts: sp.csr_matrix) -> None:

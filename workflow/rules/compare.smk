@@ -14,6 +14,7 @@ rule count_cells:
         samples=RESULTS / "{cohort}" / "counts" / "samples.tsv",
         counts=RESULTS / "{cohort}" / "counts" / "counts.tsv",
         denominators=RESULTS / "{cohort}" / "counts" / "denominators.tsv",
+        uncounted=RESULTS / "{cohort}" / "counts" / "uncounted.tsv",
     log:
         RESULTS / "{cohort}" / "logs" / "counts.log",
     priority: 1

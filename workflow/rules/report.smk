@@ -42,7 +42,7 @@ rule write_report:
     """One page that works offline."""
     input:
         compare=rules.compare_populations.output[0],
-        later=LATER_STEPS,
+        later=[rules.count_cells.output.uncounted, *LATER_STEPS],
         figures=rules.draw_figures.output[0],
     output:
         report(

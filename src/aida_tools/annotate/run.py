@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 
@@ -17,7 +18,8 @@ from aida_tools.core.errors import AidaError
 from aida_tools.core.files import file_of, staged
 from aida_tools.core.names import CONSENSUS
 from aida_tools.core.schema import write_tables
-from aida_tools.core.tables import CELLS, EXPECTED, LABELS, SETS, read_cells, read_denominators
+from aida_tools.core.tables import CELLS, EXPECTED, LABELS, SETS, read_cells, read_denominators, uncounted
+from aida_tools.core.words import left_out
 
 
 def annotate(
@@ -79,6 +81,9 @@ def write_annotation(
         if found.expected is not None:
             EXPECTED.write(found.expected, staging)
         write_tables(found.tables, staging)
+    if lost := uncounted(found.labels):
+        text = left_out("cell", sum(lost.values()), len(found.labels), lost)
+        click.echo(f"aida-tools: not counted by annotator '{name}': {text}", err=True)
     if found.expected is None:
         (out / EXPECTED.file).unlink(missing_ok=True)
 

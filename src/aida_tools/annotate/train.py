@@ -26,6 +26,7 @@ from aida_tools.core.files import file_of, staged
 from aida_tools.core.names import fold_names
 from aida_tools.core.schema import write_tables
 from aida_tools.core.tables import CELLS, LABELS, SETS, read_cells, read_denominators
+from aida_tools.core.words import left_out
 from aida_tools.scan.classifier import LinearClassifier, probabilities, save_linear
 from aida_tools.scan.stores import open_counts
 from aida_tools.scan.tables import LABEL_MAP
@@ -273,6 +274,7 @@ def train_classifier(
     cohort = load_cohort(cohort_path)
     cells_path = file_of(cells_path, CELLS.file)
     cells, label_map = read_labelled(cells_path, labels_path, label)
+    _report_unused(cells)
     rng = np.random.default_rng(seed)
     roles = cells.split(folds, rng, cells_path)
     names = fold_names(name, folds)
@@ -322,6 +324,17 @@ def train_classifier(
             LABEL_MAP.write(label_map[label_map["label"].isin(classifier.classes)], staging)
             DONORS.write(_donor_roles(cells, roles[k], k, folds), staging)
             write_tables(tables, staging)
+
+
+def _report_unused(cells: Labelled) -> None:
+    """Say which donors and cells no fold learns from."""
+    said = []
+    if n := int(cells.is_control.sum()):
+        said.append(left_out("donor", n, len(cells.donors), {"control": n}))
+    if n := int((cells.label < 0).sum()):
+        said.append(left_out("cell", n, len(cells.label), {"no label": n}))
+    if said:
+        click.echo(f"aida-tools: not learnt from: {'; '.join(said)}", err=True)
 
 
 def _check_fold(cells: Labelled, roles: NDArray[np.int8], name: str) -> NDArray[np.intp]:

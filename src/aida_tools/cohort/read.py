@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import click
 import h5py
 import pandas as pd
 
 from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.words import left_out
 
 #: Name under which the cell ids (obs names, barcodes) stand in every table of this room.
 INDEX = "_index"
@@ -229,5 +231,10 @@ def _annotate_barcodes(
             f"{obs}: column '{key}' lacks barcode '{barcodes[missing[0]]}' of {path} ({len(missing)} of "
             f"{len(barcodes)} cells). Annotate every cell, or filter the matrix to the annotated ones."
         )
+    if len(notes) > len(table):
+        text = left_out(
+            "row", len(notes) - len(table), len(notes), {"barcode not in the matrix": len(notes) - len(table)}
+        )
+        click.echo(f"aida-tools: {obs}: not used: {text}", err=True)
     wanted = _select(notes.columns[1:], columns, obs)
     return pd.concat([table, notes[wanted].iloc[place].reset_index(drop=True)], axis=1)

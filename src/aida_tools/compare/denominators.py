@@ -7,6 +7,7 @@ import pandas as pd
 
 from aida_tools.compare.inputs import Inputs
 from aida_tools.core.errors import AidaError, did_you_mean
+from aida_tools.core.words import listed
 from aida_tools.design.denominator import Denominator
 
 
@@ -88,6 +89,22 @@ def make_denominator(
     return Denominator(annotator, name, members, matrix, totals)
 
 
+def _check_annotators(counting: list[str], sets: pd.DataFrame) -> None:
+    """Refuse sets of which none is of an annotator of the counts: shares would be of `all`, and nobody would know."""
+    owners = list(dict.fromkeys(sets["annotator"].astype(str)))
+    if set(owners) & set(counting):
+        return
+    raise AidaError(
+        f"denominators: the sets are of annotator {_quoted(owners)}, the counts of annotator {_quoted(counting)}, so "
+        "no set fits the counts. Give both tables the same name in the column 'annotator' (in Python: "
+        f"count_cells(cells, labels, annotator='{owners[0]}')); `all` alone (--denominator all) needs no set."
+    )
+
+
+def _quoted(names: list[str]) -> str:
+    return listed([f"'{name}'" for name in names[:5]]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame | None) -> list[Denominator]:
     """Return every denominator under every annotator, over all samples; the primary one first.
 
@@ -103,7 +120,7 @@ def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame
     Raises
     ------
     AidaError
-        For an unknown denominator or type.
+        For an unknown denominator or type, and for sets of which none is of an annotator of the counts.
     """
     if not inputs.has_counts:
         if given:
@@ -120,6 +137,9 @@ def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame
             for (annotator, name), table in inputs.wide.items()
         ]
     wanted = parse_denominators(given, sets)
+    asked = [name for name, types in wanted.items() if types is None and name != "all"]
+    if sets is not None and asked:
+        _check_annotators(inputs.annotators, sets)
     complete = {
         name: [a for (a, _), table in inputs.wide.items() if set(types or []) <= set(table.columns)]
         for name, types in wanted.items()
@@ -138,6 +158,10 @@ def make_denominators(inputs: Inputs, given: tuple[str, ...], sets: pd.DataFrame
             if members is None and name != "all" and sets is not None:
                 members = list(sets.loc[(sets["denominator"] == name) & (sets["annotator"] == annotator), "cell_type"])
                 if not members:
+                    inputs.warnings.append(
+                        f"denominator '{name}' is left out for annotator '{annotator}', for whom the table of "
+                        "denominators has no such set"
+                    )
                     continue
                 # A coarse vocabulary (`CD4 T cells` and no more) is no reason to refuse what finer ones can tell.
                 if len(members) == 1 and sets[sets["denominator"] == name].groupby("annotator").size().max() > 1:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from aida_tools.core.words import counted, left_out
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.sites import describe_level, names, stands_apart
 
@@ -52,6 +53,36 @@ def controls_table(shares: pd.DataFrame) -> pd.DataFrame:
     low, high = proportion_confint(controls["n"], controls["total"], method="wilson")
     columns = ["site", "batch", "annotator", "denominator", "cell_type", "donor_id", "n", "total", "share"]
     return controls[columns].assign(ci_low=low, ci_high=high).reset_index(drop=True)
+
+
+#: How a reason begins for which a sample is missing in one denominator, and in the models of the others.
+NO_CELL = "no cell of denominator"
+
+
+def left_out_line(excluded: pd.DataFrame, samples: pd.DataFrame) -> str:
+    """Say in one line what the models did not use; empty if they used everything.
+
+    Parameters
+    ----------
+    excluded
+        Rows of `excluded.tsv`. A sample without a cell of one denominator may be in the models of another, and is
+        counted by its reason only.
+    samples
+        All samples.
+    """
+    reasons = {str(why): int(n) for why, n in excluded["reason"].value_counts().items()}
+    if not reasons:
+        return ""
+    whole = excluded.loc[~excluded["reason"].str.startswith(NO_CELL), "sample_id"]
+    lost = samples["sample_id"].isin(whole)
+    donors = samples["donor_id"].nunique()
+    parts = [
+        left_out("sample", int(lost.sum()), len(samples), reasons),
+        f"{donors - samples.loc[~lost, 'donor_id'].nunique():,} of {counted(donors, 'donor')}",
+    ]
+    if (cells := samples["n_cells"].sum()) > 0:
+        parts.append(f"{samples.loc[lost, 'n_cells'].sum():,.0f} of {cells:,.0f} cells")
+    return f"left out of the models: {'; '.join(parts)}. excluded.tsv lists them."
 
 
 def design_table(samples: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,20 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.core.errors import AidaError, did_you_mean
-from aida_tools.core.tables import check_counts, check_counts_match_samples, check_samples
+from aida_tools.core.tables import (
+    check_counts,
+    check_counts_match_samples,
+    check_samples,
+    questioned_percentages,
+)
+from aida_tools.core.words import counted, listed
+from aida_tools.design.contrasts import POPULATION
+from aida_tools.design.formula import ParsedFormula
+
+#: Column of samples, or of counts, that says which of several joined cohorts a row comes from.
+COHORT = "cohort"
+#: Years between two samples under one donor id in two populations, above which they cannot be one person.
+MAX_YEARS = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +119,8 @@ def prepare_inputs(
         Naming file, column, row and value.
     """
     samples = check_samples(samples, sources[1])
+    if COHORT in counts.columns:
+        samples = _take_cohort(counts, samples, sources)
     has_counts = "n_cells" in counts.columns or not {"share", "percent"} & set(counts.columns)
     if has_counts:
         long = check_counts(counts, sources[0]).assign(denominator="", value=lambda t: t["n_cells"])
@@ -121,6 +136,8 @@ def prepare_inputs(
         samples[role] = values.astype(str).where(values.notna(), None)
     _check_donors(samples, sources[1])
     samples, warnings = _nest_batches(samples)
+    if has_counts:
+        warnings += questioned_percentages(long, sources[0])
     wide = {}
     for key, table in long.groupby(["annotator", "denominator"], sort=False):
         pivoted = table.pivot(index="sample_id", columns="cell_type", values="value")
@@ -133,16 +150,105 @@ def prepare_inputs(
     return Inputs(samples, wide, has_counts, warnings)
 
 
+def _take_cohort(counts: pd.DataFrame, samples: pd.DataFrame, sources: tuple[str, str]) -> pd.DataFrame:
+    """Take the cohort of every sample from the counts, where the samples do not say it; refuse two that differ."""
+    told = counts[["sample_id", COHORT]].astype({"sample_id": str}).drop_duplicates()
+    twice = told.index[told["sample_id"].duplicated()]
+    if len(twice):
+        name = told.loc[twice[0], "sample_id"]
+        values = listed([f"'{v}'" for v in told.loc[told["sample_id"] == name, COHORT].fillna("")])
+        raise AidaError(
+            f"{sources[0]}: column '{COHORT}': sample_id '{name}' has the values {values}. Give the samples of every "
+            "cohort ids of their own."
+        )
+    here = samples["sample_id"].map(told.set_index("sample_id")[COHORT])
+    if COHORT not in samples:
+        return samples.assign(**{COHORT: here})
+    differs = np.flatnonzero(here.notna() & (here.astype(str) != samples[COHORT].astype(str)))
+    if len(differs):
+        row = differs[0]
+        raise AidaError(
+            f"{sources[1]}: column '{COHORT}', row {row + 1}: value '{samples[COHORT].iloc[row]}', but {sources[0]} "
+            f"says '{here.iloc[row]}' of sample_id '{samples['sample_id'].iloc[row]}'. Make the two agree."
+        )
+    return samples
+
+
 def _check_donors(samples: pd.DataFrame, source: str) -> None:
-    """Refuse a donor of two sexes: a mistake that would put one person on both sides."""
+    """Refuse donors that cannot be one person: of two sexes or, in two populations, of ages far apart."""
+
+    def refuse(column: str, donors: pd.Index, rows: pd.Index, what: str, fix: str) -> AidaError:
+        return AidaError(
+            f"{source}: column '{column}', rows {rows.min() + 1} and {rows.max() + 1}: donor_id '{donors[0]}' {what} "
+            f"({counted(len(donors), 'such donor')}). Correct the {fix}, or give different people different ids."
+        )
+
     known = samples[samples["sex"] != "unknown"]
     sexes = known.groupby("donor_id", sort=False)["sex"].nunique()
     if (sexes > 1).any():
-        donor = sexes.index[sexes > 1][0]
-        rows = known.index[known["donor_id"] == donor]
+        donors = sexes.index[sexes > 1]
+        rows = known.index[known["donor_id"] == donors[0]]
+        raise refuse("sex", donors, rows, "is both female and male", "sex")
+    ages = samples[samples["donor_id"].isin(_reused(samples))].groupby("donor_id", sort=False)["age"]
+    spread = ages.max() - ages.min()
+    if (spread > MAX_YEARS).any():
+        donors = spread.index[spread > MAX_YEARS]
+        own = ages.get_group(donors[0])
+        what = f"is in several populations, and {own.min():g} and {own.max():g} years old"
+        raise refuse("age", donors, pd.Index([own.idxmin(), own.idxmax()]), what, "age")
+
+
+def _reused(samples: pd.DataFrame) -> pd.Index:
+    """Return the ids of donors that are in several populations; controls may be anywhere."""
+    populations = samples[~samples["is_control"]].groupby("donor_id", sort=False)[POPULATION].nunique()
+    return populations.index[populations > 1]
+
+
+def check_joined(inputs: Inputs, formula: ParsedFormula, source: str) -> None:
+    """Check what a table that was joined of several would be wrong about: its cohorts, and its donors' ids.
+
+    Parameters
+    ----------
+    inputs
+        The checked tables; a question about them is added to their warnings.
+    formula
+        It must hold the cohort where there are several, as a factor.
+    source
+        Where the samples come from, for messages.
+
+    Raises
+    ------
+    AidaError
+        For a cohort that is missing beside others, or several that the formula does not tell apart.
+    """
+    samples = inputs.samples
+    if COHORT in samples:
+        _check_cohorts(samples[COHORT], formula, source)
+    donors = _reused(samples)
+    if len(donors) and "donor_id" not in formula.variables:
+        several = samples.loc[samples["donor_id"] == donors[0], POPULATION].dropna().astype(str).unique()
+        inputs.warnings.append(
+            f"{counted(len(donors), 'donor id')} in several populations ('{donors[0]}' in {listed(list(several))}): "
+            "each id is taken for one person. Give different people different ids; if they are the same people, add "
+            "donor_id to the formula to pair them."
+        )
+
+
+def _check_cohorts(cohorts: pd.Series, formula: ParsedFormula, source: str) -> None:
+    known = cohorts.dropna().astype(str).unique()
+    if len(known) and cohorts.isna().any():
         raise AidaError(
-            f"{source}: column 'sex', rows {rows[0] + 1} and {rows[-1] + 1}: donor_id '{donor}' is both female "
-            f"and male ({(sexes > 1).sum()} such donors). Correct the sex, or give different people different ids."
+            f"{source}: column '{COHORT}', row {np.flatnonzero(cohorts.isna())[0] + 1}: empty, beside "
+            f"{listed([f"'{name}'" for name in known[:5]])} ({cohorts.isna().sum()} such rows). Name the cohort of "
+            "every sample."
+        )
+    is_number = pd.api.types.is_numeric_dtype(cohorts)
+    term = f"C({COHORT})" if is_number else COHORT
+    if len(known) > 1 and not (COHORT in formula.variables and (not is_number or COHORT in formula.categorical)):
+        raise AidaError(
+            f"{source}: column '{COHORT}' has {len(known)} values ({', '.join(known[:5])}"
+            f"{', ...' if len(known) > 5 else ''}), which the formula '{formula.text}' does not hold as a factor. "
+            f"Add ' + {term}' to the formula, or run each cohort by itself."
         )
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aida_tools.compare.denominators import make_denominators
-from aida_tools.compare.describe import controls_table, design_table, shares_table
-from aida_tools.compare.inputs import Inputs, prepare_inputs
+from aida_tools.compare.describe import controls_table, design_table, left_out_line, shares_table
+from aida_tools.compare.inputs import Inputs, check_joined, prepare_inputs
 from aida_tools.compare.step import Options
 from aida_tools.compare.tables import ESTIMATES, STANDARDISED, TESTS
 from aida_tools.core.cohort_file import CohortConfig, load_cohort
@@ -23,15 +23,16 @@ from aida_tools.core.names import FOCUS
 from aida_tools.core.options import recorded
 from aida_tools.core.schema import read_tsv, write_tables
 from aida_tools.core.tables import read_denominators
-from aida_tools.design.contrasts import Contrast, all_pairs, one_vs_rest, parse_contrast
+from aida_tools.core.words import counted, listed
+from aida_tools.design.contrasts import CONTROL, Contrast, all_pairs, one_vs_rest, parse_contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import ParsedFormula, name_levels, parse_formula
 from aida_tools.design.matrix import readable
-from aida_tools.design.select import Selection, select_samples
+from aida_tools.design.select import Selection, largest_of_donor, select_samples
 from aida_tools.models.adjust import adjust
 from aida_tools.models.fitting import fit_all
 from aida_tools.models.registry import MODELS
-from aida_tools.models.settings import Setting, make_settings
+from aida_tools.models.settings import Designs, Setting
 
 #: Columns whose levels are never compared on their own account.
 _STRUCTURE = ("population", "donor_id", "site", "batch", "sample_id")
@@ -68,7 +69,7 @@ def _contrasts(formula: ParsedFormula, selection: Selection, samples: pd.DataFra
     """Return the contrasts asked for; by default all pairs of populations and the covariates of the formula."""
     kept = selection.samples
     out = [parse_contrast(text, formula, samples) for text in options.contrasts]
-    populations = sorted(kept["population"].unique())
+    populations = sorted(set(kept["population"]) - {CONTROL})
     if not options.contrasts:
         if "population" not in formula.variables:
             raise AidaError(
@@ -81,8 +82,8 @@ def _contrasts(formula: ParsedFormula, selection: Selection, samples: pd.DataFra
             levels = sorted(kept[column].unique())
             if pd.api.types.is_numeric_dtype(kept[column]):
                 out.append(Contrast(column))
-            elif len(levels) == 2:
-                out.append(Contrast(column, levels[1], levels[0]))
+            else:
+                out += [pair.flipped() for pair in all_pairs(column, levels)]
     if options.one_vs_rest and "population" in formula.variables:
         out += one_vs_rest("population", populations)
     return list(dict.fromkeys(out))
@@ -95,28 +96,28 @@ def _settings(
     denominators: list[Denominator],
     models: list[str],
     options: Options,
-) -> tuple[list[Setting], pd.DataFrame]:
-    """Return the settings of every denominator, and the samples left out with their reasons."""
+) -> tuple[list[tuple[Setting, str]], pd.DataFrame]:
+    """Return the settings of every denominator and model, and the samples left out with their reasons."""
     contrasts = _contrasts(formula, selection, inputs.samples, options)
     settings, excluded = [], [selection.excluded]
-    placed: dict[tuple[bool, bytes], list[Setting]] = {}
-    kept = inputs.samples["sample_id"].isin(selection.samples["sample_id"]).to_numpy()
+    designs = Designs(selection.samples, selection.formula, contrasts, tests=True)
+    places = pd.Index(inputs.samples["sample_id"]).get_indexer(selection.samples["sample_id"])
+    described = selection.samples[["sample_id", "donor_id", "population"]]
     for d in denominators:
-        here = d.take(kept)
-        empty = selection.samples.loc[here.totals == 0, ["sample_id", "donor_id", "population"]]
+        here = d.take(places)
+        empty = described[here.totals == 0]
         excluded.append(empty.assign(reason=f"no cell of denominator {d.name} (annotator {d.annotator})"))
-        some = here.totals > 0
-        if not some.any():
+        if not (here.totals > 0).any():
             continue
-        for by_batch in sorted({MODELS[name].by_batch for name in models}):
-            # The designs do not look at counts: denominators of the same samples share them.
-            key = by_batch, some.tobytes()
-            if key not in placed:
-                right_side = selection.formula
-                placed[key] = make_settings(
-                    here, selection.samples, right_side, contrasts, by_batch=by_batch, tests=True
-                )
-            settings += [replace(s, denominator=here.take(some)) for s in placed[key]]
+        shared: dict[tuple[bool, bool, bool], list[Setting]] = {}
+        for name in models:
+            model = MODELS[name]
+            kind = model.by_batch, model.knows_donors, model.recruited_rest
+            # Models of one kind are given the same data: what one finds out of them another need not.
+            if kind not in shared:
+                shared[kind] = designs.settings(here, model)
+            settings += [(s, name) for s in shared[kind]]
+    settings.sort(key=lambda pair: models.index(pair[1]))
     return settings, pd.concat(excluded, ignore_index=True)
 
 
@@ -127,14 +128,26 @@ def _estimates_table(rows: list[dict[str, Any]], cohort: str, focus: str | None)
     return ESTIMATES.frame(table)
 
 
-def _warnings(inputs: Inputs, selection: Selection, settings: list[Setting]) -> list[str]:
+def _aliased(settings: list[tuple[Setting, str]]) -> list[str]:
+    """Return the columns that the formula's own design leaves out."""
+    usual = (s for s, name in settings if not MODELS[name].by_batch and not MODELS[name].recruited_rest)
+    return sorted({column for s in usual for column in s.design.aliased})
+
+
+def _warnings(
+    inputs: Inputs, selection: Selection, settings: list[tuple[Setting, str]], models: list[str]
+) -> list[str]:
     """Return in sentences what was decided without being asked."""
     out = list(inputs.warnings)
     out += [f"term '{term}' is left out of the formula: {why}." for term, why in selection.dropped_terms.items()]
-    aliased = dict.fromkeys(
-        readable(name) for s in settings if not s.by_batch and s.questions[0].contrast.refit is None
-        for name in s.design.aliased
-    )  # fmt: skip
+    repeated = int((~largest_of_donor(selection.samples, selection.formula)).sum())
+    if repeated:
+        knowing = listed([name for name in models if MODELS[name].knows_donors])
+        out.append(
+            f"{counted(repeated, 'sample')} of donors with a larger one: {knowing} knows donors and uses them, the "
+            "other models do not."
+        )
+    aliased = dict.fromkeys(readable(name) for name in _aliased(settings))
     if aliased:
         names = ", ".join(aliased)
         out.append(f"the design is singular: {names} follow from the other terms; what needs them is not-estimable.")
@@ -164,6 +177,7 @@ def _options_record(options: Options) -> dict[str, Any]:
         "seed": options.seed,
         "min_cells": options.min_cells,
         "robust": options.robust,
+        "controls": options.controls,
         "exclude_populations": list(options.exclude_populations),
     }
 
@@ -216,6 +230,7 @@ def compare_tables(
     described = _cohort(cohort, title=Path(sources[0]).stem)
     inputs = prepare_inputs(counts, samples, sources, site=options.site, batch=options.batch)
     formula = parse_formula(options.formula, inputs.samples.columns)
+    check_joined(inputs, formula, sources[1])
     inputs = replace(inputs, samples=name_levels(formula, inputs.samples))
     shares_of = make_denominators(inputs, options.denominators, denominators)
     focus = _focus(options, shares_of)
@@ -223,14 +238,20 @@ def compare_tables(
         "annotator": _first("--primary-annotator", options.primary_annotator, inputs.annotators),
         "denominator": _first("--primary-denominator", options.primary_denominator, (d.name for d in shares_of)),
     }
-    selection = select_samples(
-        inputs.samples, formula, min_cells=options.min_cells, exclude_populations=options.exclude_populations
-    )
     models = _models(options, has_counts=inputs.has_counts)
+    selection = select_samples(
+        inputs.samples,
+        formula,
+        min_cells=options.min_cells,
+        exclude_populations=options.exclude_populations,
+        controls=options.controls,
+    )
+    if not any(MODELS[name].knows_donors for name in models):
+        selection = selection.one_a_donor()
     # The matrices are small: threads of the linear algebra library would only wait for one another.
     with threadpool_limits(1):
         settings, excluded = _settings(inputs, formula, selection, shares_of, models, options)
-        results = fit_all(settings, models, robust=options.robust, focus=focus)
+        results = fit_all(settings, robust=options.robust, primary=models[0])
     estimates = _estimates_table(results.estimates, described["name"], focus)
     shares = shares_table(shares_of, inputs.samples, set(selection.samples["sample_id"]))
     record = {
@@ -248,8 +269,8 @@ def compare_tables(
         **_options_record(options),
         **_samples_record(inputs, selection, excluded),
         "dropped_terms": selection.dropped_terms,
-        "aliased_columns": sorted({name for s in settings if not s.by_batch for name in s.design.aliased}),
-        "warnings": _warnings(inputs, selection, settings),
+        "aliased_columns": _aliased(settings),
+        "warnings": _warnings(inputs, selection, settings, models),
         "units": {name: MODELS[name].unit for name in models},
         "references": {name: MODELS[name].reference for name in models},
     }
@@ -312,6 +333,6 @@ def compare(
     with staged(out, step="compare", inputs=paths, config=recorded(options), seed=options.seed) as folder:
         write_tables(tables, folder)
         write_json(folder / "compare.json", record)
-    for text in record["warnings"]:
+    for text in filter(None, [*record["warnings"], left_out_line(tables["excluded"], tables["samples"])]):
         print(f"aida-tools: {text}", file=sys.stderr)
     return tables["estimates"]

@@ -39,6 +39,9 @@ class Options:
     )
     batch: str = option(default="batch", help="Column of samples.tsv with the batch.", metavar="COLUMN")
     site: str = option(default="site", help="Column of samples.tsv with the site.", metavar="COLUMN")
+    controls: bool = option(
+        default=False, help="Keep control samples in the models, as a population of their own that ties sites together."
+    )
     min_cells: int = option(default=0, help="Leave out samples with fewer cells than this.", ge=0)
     robust: bool = option(default=True, help="Robust empirical Bayes in the propeller models.")
     seed: int = option(default=SEED, ge=0, help="Seed of the random numbers.")

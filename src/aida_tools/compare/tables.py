@@ -22,7 +22,7 @@ ESTIMATES = declare(
     Table(
         "estimates",
         step="compare",
-        what="a model, contrast, cell type, denominator and annotator",
+        what="a model, contrast, formula, cell type, denominator and annotator",
         columns=(
             text("cohort", "name of the cohort", empty=False),
             text("annotator", "who labelled the cells", empty=False),
@@ -30,6 +30,10 @@ ESTIMATES = declare(
             text("denominator", "what the share is of", empty=False),
             _MODEL,
             text("contrast", "`column: a - b`; for a number just its column", empty=False),
+            text("formula", "right side that it was fitted with", empty=False),
+            flag(
+                "superseded", "whether the same contrast with a term for the site stands beside it, which is to be read"
+            ),
             text("status", "what the estimate can be taken for", levels=STATUSES, empty=False),
             text("aliased_with", "the sites and batches that cannot be told from the populations"),
             number(
@@ -52,6 +56,11 @@ ESTIMATES = declare(
             whole("n_samples_b", "samples of side b", unit="samples"),
             whole("n_batches", "batches of both sides", unit="batches"),
             whole("n_zero", "samples of both sides without a cell of the type", unit="samples"),
+            number("site_leak", "largest part of a site's unknown effect that enters the estimate", low=0),
+            number("site_spread", "sum of the squared leaks of sites: its variance where sites vary by 1", low=0),
+            number("batch_leak", "largest part of a batch's effect that enters the estimate", low=0),
+            number("n_effective", "samples of the smaller side that the estimate rests on", unit="samples", low=0),
+            text("batch_variance", "whose standard deviation of batches it has: `by site`, or `pooled` over sites"),
             text("note", "why there is no estimate, or what to know of it"),
         ),
     )
@@ -164,6 +173,7 @@ STANDARDISED = declare(
             number("ratio", "share a to share b", low=0),
             number("ratio_low", "lower end of its 95 % interval", low=0),
             number("ratio_high", "upper end of its 95 % interval", low=0),
+            text("note", "where the sides do not overlap in a covariate"),
         ),
     )
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from aida_tools.compose.counts import count_cells
+from aida_tools.compose.tables import UNCOUNTED
 from aida_tools.core.errors import AidaError
 from aida_tools.core.files import staged
 from aida_tools.core.names import SOFT
@@ -23,7 +26,9 @@ from aida_tools.core.tables import (
     SETS,
     read_cells,
     read_denominators,
+    uncounted,
 )
+from aida_tools.core.words import left_out
 
 
 def make_samples(cells: pd.DataFrame, source: Path | str) -> pd.DataFrame:
@@ -194,7 +199,7 @@ def make_expected(
 
 
 def compose(cells_path: Path, label_folders: Sequence[Path], out: Path) -> None:
-    """Write `samples.tsv`, `counts.tsv` and `denominators.tsv`.
+    """Write `samples.tsv`, `counts.tsv`, `denominators.tsv`, and `uncounted.tsv` with the cells in no count.
 
     Parameters
     ----------
@@ -216,14 +221,15 @@ def compose(cells_path: Path, label_folders: Sequence[Path], out: Path) -> None:
         raise AidaError(f"{cells_path}: there is no cell in this cohort. Check the filters of the cohort file.")
     samples = make_samples(cells, cells_path)
     inputs = [cells_path]
-    counts, sets = [], []
+    counts, sets, lost = [], [], {}
     for folder in label_folders:
-        labels = read_cells(folder / LABELS.file, columns=["cell_id", "cell_type"])
+        labels = _read_labels(folder / LABELS.file)
         # The folder's name counts, also where it was copied or renamed.
         name, members = folder.resolve().name, read_denominators(folder / SETS.file)
         types = members["cell_type"].tolist()
         counts.append(make_counts(cells, labels, name, types))
         sets.append(members.assign(annotator=name))
+        lost[name] = uncounted(labels)
         inputs += [folder / LABELS.file, folder / SETS.file]
         path = folder / EXPECTED.file
         if path.is_file():
@@ -234,6 +240,23 @@ def compose(cells_path: Path, label_folders: Sequence[Path], out: Path) -> None:
         SAMPLES.write(samples, staging)
         COUNTS.write(_as_text(pd.concat(counts)), staging)
         DENOMINATORS.write(pd.concat(sets), staging)
+        UNCOUNTED.write(_uncounted_table(lost, len(cells)), staging)
+    said = [f"{name}: {left_out('cell', sum(why.values()), len(cells), why)}" for name, why in lost.items() if why]
+    if said:
+        click.echo(f"aida-tools: not counted, by annotator: {'; '.join(said)}", err=True)
+
+
+def _read_labels(path: Path) -> pd.DataFrame:
+    """Read the counted type of every cell and, where the annotator gave one, its label."""
+    labels = read_cells(path, columns=["cell_id", "cell_type"])
+    if "label" not in pq.read_schema(path).names:
+        return labels
+    return labels.assign(label=read_cells(path, columns=["label"])["label"])
+
+
+def _uncounted_table(lost: Mapping[str, Mapping[str, int]], n_cells: int) -> pd.DataFrame:
+    rows = [(name, why, n, n / n_cells) for name, reasons in lost.items() for why, n in reasons.items()]
+    return UNCOUNTED.frame(pd.DataFrame(rows, columns=UNCOUNTED.names))
 
 
 def _as_text(counts: pd.DataFrame) -> pd.DataFrame:

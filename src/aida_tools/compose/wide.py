@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 
 from aida_tools.core.errors import AidaError, did_you_mean
 from aida_tools.core.files import staged
-from aida_tools.core.tables import COUNTS, SAMPLES
+from aida_tools.core.tables import COUNTS, SAMPLES, questioned_percentages
 
 
 def split_wide(
@@ -124,3 +125,5 @@ def import_counts(path: Path, out: Path, *, columns: Mapping[str, str], pattern:
     with staged(out, step="import-counts", inputs=[path], config={"columns": dict(columns), "pattern": pattern}) as d:
         SAMPLES.write(samples, d)
         COUNTS.write(counts, d)
+    for text in questioned_percentages(counts, path):
+        click.echo(f"aida-tools: {text}", err=True)

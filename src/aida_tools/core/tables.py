@@ -226,7 +226,8 @@ def check_counts(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
         row = table.iloc[fractional[0]]
         raise AidaError(
             f"{path}: column 'n_cells', row {fractional[0] + 1}: value '{row['n_cells']:g}' must be a whole number "
-            f"of cells. Expected (soft) counts need an annotator name ending in ':soft': '{row['annotator']}:soft'."
+            f"of cells. Expected (soft) counts need an annotator name ending in ':soft': '{row['annotator']}:soft'. "
+            "Percentages need the column name 'percent', and shares 'share'."
         )
     repeated = np.flatnonzero(table.duplicated(["sample_id", "annotator", "cell_type"]))
     if len(repeated):
@@ -236,6 +237,54 @@ def check_counts(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
             f"cell_type '{row['cell_type']}'. Keep one row for each."
         )
     return table
+
+
+def questioned_percentages(counts: pd.DataFrame, source: Path | str) -> list[str]:
+    """Ask whether numbers of cells are percentages: the total of every sample is 100, but for rounding.
+
+    A percentage that is rounded to a whole number is at most 0.5 off, one with decimals at most 0.05.
+
+    Parameters
+    ----------
+    counts
+        Long table `sample_id, annotator, cell_type, n_cells`, as `check_counts` returns it.
+    source
+        Where it came from, for the message.
+
+    Returns
+    -------
+    One sentence an annotator in question.
+    """
+    found = []
+    for annotator, table in counts.groupby("annotator", sort=False):
+        totals = table.groupby("sample_id")["n_cells"].sum()
+        totals = totals[totals > 0]
+        rounding = 0.5 if (table["n_cells"] == table["n_cells"].round()).all() else 0.05
+        if len(totals) and ((totals - 100).abs() <= rounding * table["cell_type"].nunique()).all():
+            found.append(
+                f"{source}: the counts of annotator '{annotator}' add up to about 100 in every sample, as percentages "
+                "do. If they are percentages, name their column 'percent': as numbers of cells they give wrong "
+                "intervals."
+            )
+    return found
+
+
+def uncounted(labels: pd.DataFrame) -> dict[str, int]:
+    """Return how many cells an annotator's labels leave out of the counts, by reason.
+
+    Parameters
+    ----------
+    labels
+        Table with `cell_type` (missing: not counted) and, where the annotator named the cells, `label`.
+
+    Returns
+    -------
+    Reason in words -> number of cells, the commonest first.
+    """
+    out = labels[labels["cell_type"].isna()]
+    label = out["label"] if "label" in out else pd.Series(None, index=out.index, dtype=object)
+    reasons = label.map("label {} is not counted".format, na_action="ignore").astype(object).fillna("no label")
+    return {str(why): int(n) for why, n in reasons.value_counts().items()}
 
 
 def check_counts_match_samples(

@@ -39,6 +39,14 @@ def counted(n: int, word: str, plural: str | None = None) -> str:
     return f"{n:,} {word if n == 1 else plural or f'{word}s'}"
 
 
+def left_out(unit: str, n: int, of: int, reasons: Mapping[str, int], most: int = 4) -> str:
+    """Say what a step leaves out: `3 of 120 samples (age is missing: 2, control sample: 1)`."""
+    ranked = sorted(reasons.items(), key=lambda reason: -reason[1])
+    said = [f"{why}: {n_of:,}" for why, n_of in ranked[:most]]
+    said += [counted(len(ranked) - most, "further reason")] if len(ranked) > most else []
+    return f"{n:,} of {counted(of, unit)} ({', '.join(said)})"
+
+
 def units(name: str, unit: str = "cells") -> str:
     """Write a type with what is counted of it: `Treg cells`, `B cells` (of `B cell` and `B cells`)."""
     one = unit.removesuffix("s")

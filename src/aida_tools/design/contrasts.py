@@ -13,6 +13,8 @@ from aida_tools.design.formula import ParsedFormula
 
 #: The column of populations, and the word for all other levels of a column together.
 POPULATION, REST = "population", "rest"
+#: The population of control samples, where they stay in the models; it is never on a side that is not named.
+CONTROL = "control"
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,11 @@ def parse_contrast(text: str, formula: ParsedFormula, samples: pd.DataFrame) -> 
         example = " - ".join([*levels, "B"][:2])
         raise AidaError(f"--contrast '{text}': '{column}' has levels; write two of them: '{column}: {example}'.")
     return Contrast(column, *_levels(text, sides, levels))
+
+
+def rest_of(level: str, values: pd.Series) -> list[str]:
+    """Return the levels that are the rest of one: all others but the controls."""
+    return sorted(set(values.dropna().astype(str)) - {level, CONTROL})
 
 
 def all_pairs(column: str, levels: list[str]) -> list[Contrast]:

@@ -12,7 +12,7 @@ from formulaic import Formula
 from formulaic.errors import FormulaicError
 
 from aida_tools.core.errors import AidaError
-from aida_tools.design.contrasts import REST, Contrast
+from aida_tools.design.contrasts import REST, Contrast, rest_of
 from aida_tools.design.formula import TRANSFORMS, ParsedFormula
 
 #: A column whose part outside the others is below this share of its length counts as aliased.
@@ -114,9 +114,18 @@ class Design:
         return np.asarray(self._spec.get_model_matrix(data, context=TRANSFORMS), dtype=float)
 
     def sides(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:
-        """Return the design rows of both sides of a contrast for every sample, each of shape (n, p), all columns."""
+        """Return the design rows of both sides of a contrast for every sample, each of shape (n, p), all columns.
+
+        The rest has the rows of each of its levels, one below the other, so that populations weigh alike however many
+        donors were recruited of each; in samples of `dummy_samples` it is one level.
+        """
         if contrast.a:
-            return self.rows_at(contrast.column, contrast.a), self.rows_at(contrast.column, contrast.b)
+            others = [contrast.b]
+            if contrast.b == REST and not (self._data[contrast.column] == REST).any():
+                others = rest_of(contrast.a, self._data[contrast.column])
+            return self.rows_at(contrast.column, contrast.a), np.vstack(
+                [self.rows_at(contrast.column, level) for level in others]
+            )
         column = self._data[contrast.column]
         up, down = (self._data.assign(**{contrast.column: column + step}) for step in (0.5, -0.5))
         return self._rows(up), self._rows(down)
@@ -128,7 +137,7 @@ class Design:
         mean slope over one unit.
         """
         a, b = self.sides(contrast)
-        return np.asarray((a - b).mean(axis=0))
+        return np.asarray(a.mean(axis=0) - b.mean(axis=0))
 
     def estimable(self, vector: np.ndarray) -> bool:
         """Tell whether the data fix the value of a contrast (it is orthogonal to the null space)."""

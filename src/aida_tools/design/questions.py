@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from aida_tools.core.words import counted
 from aida_tools.design.contrasts import Contrast
-from aida_tools.design.sites import SiteModel, Standing, side_masks, standing
+from aida_tools.design.matrix import Design
+from aida_tools.design.sites import Places, side_masks
 
 #: A side of a contrast needs this many samples.
 MIN_SAMPLES = 2
@@ -28,13 +28,16 @@ class Question:
     vector
         Weights on the design's independent columns, shape (rank,).
     rows_a, rows_b
-        Design rows of every sample as if it were on that side, each of shape (n, rank); None for a number.
-    standing
-        Status and alias; `too-few` where a side has not enough samples.
+        Design rows of every sample as if it were on that side, each of shape (m, rank): m is n, or for the rest n
+        times its levels; None for a number.
+    status
+        `too-few` where a side has not enough samples, `not-estimable`, or empty: then the fit decides.
     note
         Why there can be no estimate, or what to know of it.
     n_batches
-        Batches of both sides.
+        Recorded batches of both sides.
+    n_paired
+        Donors with samples on both sides.
     """
 
     contrast: Contrast
@@ -43,32 +46,28 @@ class Question:
     vector: np.ndarray
     rows_a: np.ndarray | None
     rows_b: np.ndarray | None
-    standing: Standing
+    status: str
     note: str
     n_batches: int
+    n_paired: int = 0
 
 
 def batch_codes(samples: pd.DataFrame) -> np.ndarray | None:
-    """Return the batches as codes, shape (n,); a sample without one is a batch of its own; None if none has one."""
+    """Return the batches as codes, shape (n,); None if none is recorded.
+
+    Samples without one are one batch of their site: nothing says that they were processed apart, and as batches of
+    their own they would pass for as many independent ones.
+    """
     if samples["batch"].isna().all():
         return None
-    return pd.factorize(samples["batch"].fillna("sample " + samples["sample_id"]), sort=True)[0]
+    unknown = "batch not recorded at " + samples["site"].astype("object").fillna("an unknown site").astype(str)
+    return pd.factorize(samples["batch"].astype("object").fillna(unknown), sort=True)[0]
 
 
-def _pairing(contrast: Contrast, on_a: np.ndarray, on_b: np.ndarray, sites: SiteModel) -> str:
-    """Say if donors stand on both sides although the model takes all samples for different people."""
-    both = set(sites.donor[on_a]) & set(sites.donor[on_b])
-    if not both or "donor_id" in sites.design.variables:
-        return ""
-    donors = counted(len(both), "donor")
-    return f"{donors} on both sides of {contrast.words()}: add donor_id to the formula to pair them"
-
-
-def ask(contrast: Contrast, sites: SiteModel) -> Question:
+def ask(contrast: Contrast, design: Design, places: Places) -> Question:
     """Place a contrast in a design."""
-    design = sites.design
-    on_a, on_b = side_masks(contrast, sites.samples)
-    n_batches = len(set(sites.batch[on_a | on_b]) - {None})
+    on_a, on_b = side_masks(contrast, places.samples)
+    n_batches = len(set(places.batch[on_a | on_b]) - {None})
     few = []
     for level, on in ((contrast.a, on_a), (contrast.b, on_b)):
         if contrast.a and on.sum() < MIN_SAMPLES:
@@ -76,10 +75,12 @@ def ask(contrast: Contrast, sites: SiteModel) -> Question:
     if few:
         note = f"{' and '.join(few)}; a comparison needs {MIN_SAMPLES} on each side"
         nothing = np.zeros(design.matrix.shape[1])
-        return Question(contrast, on_a, on_b, nothing, None, None, Standing("too-few", ""), note, n_batches)
+        return Question(contrast, on_a, on_b, nothing, None, None, "too-few", note, n_batches)
     rows_a, rows_b = design.sides(contrast)
-    vector = (rows_a - rows_b).mean(axis=0)
-    status = standing(contrast, vector, sites)
-    note = status.aliased_with if status.status == "not-estimable" else _pairing(contrast, on_a, on_b, sites)
+    vector = rows_a.mean(axis=0) - rows_b.mean(axis=0)
+    lost = not design.estimable(vector)
+    note = design.why_not(contrast, vector) if lost else ""
     at_a, at_b = (design.reduce(rows.T).T if contrast.a else None for rows in (rows_a, rows_b))
-    return Question(contrast, on_a, on_b, design.reduce(vector), at_a, at_b, status, note, n_batches)
+    status = "not-estimable" if lost else ""
+    n_paired = len(set(places.donor[on_a]) & set(places.donor[on_b]))
+    return Question(contrast, on_a, on_b, design.reduce(vector), at_a, at_b, status, note, n_batches, n_paired)

@@ -1,25 +1,76 @@
-"""Where a contrast gets its information: inside sites, or between them.
+r"""Where a contrast gets its information: inside sites and batches, or between them.
 
-A population that was sampled at one site only cannot be told apart from that site by any model. Nothing here looks at
-a cell count: the statuses follow from the design alone.
+A population that was measured at one site only cannot be told apart from that site by any model. To first order an
+estimate is a weighted sum of the samples' log-odds; the weights follow from the design and from what each sample
+weighs in the fit. Their sum over the samples of a site,
+
+.. math:: l_s = \sum_{i \in s} c_i = v' (X'V^{-1}X)^{-1} X'V^{-1} 1_s,
+
+is how much of that site's unknown effect enters the estimate: its *leak*. The status of a row follows from the leaks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from aida_tools.design.contrasts import REST, Contrast
-from aida_tools.design.matrix import Design, independent_columns, shorten
+from aida_tools.core.words import listed
+from aida_tools.design.contrasts import CONTROL, REST, Contrast, rest_of
+from aida_tools.design.matrix import shorten
+
+#: Standard deviation of site effects on the log-odds scale that is plausible where nothing better is known.
+PLAUSIBLE_SITE_SD = 0.3
+#: A leak is harmless where a plausible site effect moves the estimate by less than this part of its standard error.
+HARMLESS = 0.1
+#: Leaks below this are rounding.
+_ROUNDING = 1e-6
+#: Of the weights of a contrast, so much may be left over after they cancel inside batches.
+_UNMIXED = 0.9
+#: A contrast of which a larger part comes through other levels rests on these.
+_INDIRECT = 0.5
 
 
 class Standing(NamedTuple):
     """Status of a contrast and, in words, what it cannot be told apart from (empty if nothing)."""
 
     status: str
-    aliased_with: str
+    aliased_with: str = ""
+
+
+class Leaks(NamedTuple):
+    """What enters an estimate beside what is asked.
+
+    Attributes
+    ----------
+    site
+        Leak of each recorded site, shape (s,).
+    unrecorded
+        The largest leak that a site could have if any of the donors without a recorded site were measured there.
+    batch
+        The largest leak of a batch.
+    unmixed
+        Part of the weights that does not cancel inside batches, 0 to 1; 1 where no batch is recorded.
+    through
+        Part of the estimate that comes through other levels, which were measured at several sites.
+    n_effective
+        Samples of the smaller side that the estimate rests on (Kish); for a slope, samples in all.
+    """
+
+    site: np.ndarray
+    unrecorded: float
+    batch: float
+    unmixed: float
+    through: float
+    n_effective: float
+
+    @property
+    def largest(self) -> float:
+        """The largest leak of a site, recorded or not."""
+        return max(float(np.abs(self.site).max(initial=0.0)), self.unrecorded)
 
 
 def names(samples: pd.DataFrame, column: str) -> np.ndarray:
@@ -34,44 +85,92 @@ def side_masks(contrast: Contrast, samples: pd.DataFrame) -> tuple[np.ndarray, n
         return np.ones(len(samples), bool), np.zeros(len(samples), bool)
     values = samples[contrast.column].astype(str).to_numpy()
     on_a = values == contrast.a
-    return on_a, ~on_a if contrast.b == REST else values == contrast.b
+    return on_a, ~on_a & (values != CONTROL) if contrast.b == REST else values == contrast.b
 
 
-def _site_columns(site: np.ndarray, donor: np.ndarray) -> np.ndarray:
-    """Return 0/1 columns of the sites; a sample without one might be anywhere, so its donor is a site of its own."""
-    own = [f"donor {d}" if s is None else f"site {s}" for s, d in zip(site, donor, strict=True)]
-    return np.asarray(np.array(own)[:, None] == np.unique(own), dtype=float)
+def _indicators(values: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Return the sorted names and their 0/1 columns, shape (n, k); a missing value is of none."""
+    levels = sorted({str(v) for v in values if v is not None})
+    columns = values[:, None] == np.array(levels, dtype=object)[None, :]
+    return levels, np.asarray(columns, dtype=float).reshape(len(values), len(levels))
 
 
-class SiteModel:
-    """What a design knows of the sites; made once a design.
+class Places:
+    """Who was measured where.
 
     Parameters
     ----------
-    design
-        The design.
     samples
-        Its samples, n rows.
+        n rows with `site`, `batch` and `donor_id`.
     """
 
-    def __init__(self, design: Design, samples: pd.DataFrame) -> None:
-        self.design, self.samples = design, samples
-        #: Site, batch and donor of each sample, shape (n,).
+    def __init__(self, samples: pd.DataFrame) -> None:
+        self.samples = samples
+        #: Site, batch and donor of each sample, None where not recorded, shape (n,).
         self.site, self.batch, self.donor = (names(samples, c) for c in ("site", "batch", "donor_id"))
-        columns = _site_columns(self.site, self.donor)
-        #: Whether the design can fit any site effect there is, so that its contrasts are free of them.
-        self.adjusted = design.spans(columns)
-        self._null = (
-            independent_columns(np.column_stack([design.full, columns]))[1] if self.adjusted else np.empty((0, 0))
-        )
+        #: Names of the sites and their 0/1 columns, shape (n, s).
+        self.sites, self.of_site = _indicators(self.site)
+        self._of_batch = _indicators(self.batch)[1]
+        self._nowhere = np.array([s is None for s in self.site])
+        self._alone = np.array([b is None for b in self.batch])
+        # Where a donor was measured nobody knows, but it was at one place.
+        self._unrecorded_donors = _indicators(names(samples[["donor_id"]].where(self._nowhere[:, None]), "donor_id"))[1]
+        self._cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def inside_sites(self, vector: np.ndarray) -> bool:
-        """Tell whether a contrast, weights of shape (p,), keeps its value whatever the sites' effects are."""
-        if not self.adjusted:
-            return False
-        padded = np.zeros(len(self._null))
-        padded[: len(vector)] = vector
-        return bool(np.abs(padded @ self._null).max(initial=0) < 1e-7)
+    def _by_level(self, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the level of each pair of level and site, and the 0/1 columns of the pairs."""
+        if column not in self._cells:
+            levels, of_level = _indicators(names(self.samples, column))
+            at = np.column_stack([self.of_site, self._nowhere])
+            pairs = (of_level[:, :, None] * at[:, None, :]).reshape(len(at), -1)
+            self._cells[column] = np.repeat(levels, at.shape[1]), pairs
+        return self._cells[column]
+
+    def leaks(self, weights: np.ndarray, contrasts: Sequence[Contrast]) -> list[Leaks]:
+        """Return what leaks into each of q estimates; `weights` are the samples' in each of them, shape (n, q)."""
+        site, batch = self.of_site.T @ weights, np.abs(self._of_batch.T @ weights)
+        size = np.maximum(np.abs(weights).sum(axis=0), 1e-300)
+        lost = np.abs(weights[self._alone]).sum(axis=0)
+        nowhere = self._unrecorded_donors.T @ weights
+        unrecorded = np.maximum(np.maximum(nowhere, 0).sum(axis=0), np.maximum(-nowhere, 0).sum(axis=0))
+        out = []
+        for q, contrast in enumerate(contrasts):
+            c = weights[:, q]
+            on_a, on_b = side_masks(contrast, self.samples)
+            n_effective = min(_kish(c[on_a]), _kish(c[on_b])) if contrast.a else _kish(np.abs(c))
+            unmixed = min(float((batch[:, q].sum() + lost[q]) / size[q]), 1.0)
+            through = self._through(c, contrast)
+            largest = max(float(batch[:, q].max(initial=0.0)), float(np.abs(c[self._alone]).max(initial=0.0)))
+            out.append(Leaks(site[:, q], float(unrecorded[q]), largest, unmixed, through, n_effective))
+        return out
+
+    def _through(self, weights: np.ndarray, contrast: Contrast) -> float:
+        if not contrast.a or len(self.sites) < 2 or contrast.b == REST:
+            return 0.0
+        level, pairs = self._by_level(contrast.column)
+        flow = np.abs(pairs.T @ weights)
+        return float(flow[(level != contrast.a) & (level != contrast.b)].sum() / 2)
+
+    def never_met(self, contrast: Contrast) -> list[str]:
+        """Return the levels on the other side whose sites are all known and none of them side a's."""
+        if not contrast.a:
+            return []
+        values = self.samples[contrast.column].astype(str)
+        others = rest_of(contrast.a, values) if contrast.b == REST else [contrast.b]
+        there = set(self.site[(values == contrast.a).to_numpy()])
+        sites = {level: set(self.site[(values == level).to_numpy()]) for level in others}
+        return [level for level, at in sites.items() if None not in there | at and not there & at]
+
+    @cached_property
+    def bridges(self) -> int:
+        """Donors who were measured at several sites."""
+        known = self.samples.dropna(subset="site")
+        return int((known.groupby("donor_id")["site"].nunique() > 1).sum())
+
+
+def _kish(weights: np.ndarray) -> float:
+    squares = float(weights @ weights)
+    return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
 def stands_apart(on: np.ndarray, site: np.ndarray) -> bool:
@@ -104,48 +203,89 @@ def describe_level(level: str, on: np.ndarray, site: np.ndarray, batch: np.ndarr
     return f"{level} was measured only at {word}{inside}, where nothing else was measured"
 
 
-def standing(contrast: Contrast, vector: np.ndarray, sites: SiteModel) -> Standing:
-    """Decide the status of a contrast from the design alone.
+def tolerable(std_error: float, scale: float) -> float:
+    """Return the largest harmless leak of a site.
 
     Parameters
     ----------
-    contrast
-        The contrast; `vector` are its weights on all columns of the design, shape (p,).
-    sites
-        What the design it is estimated in knows of the sites.
+    std_error
+        Standard error of the estimate, in units of its model.
+    scale
+        Units of the model for one unit of log-odds.
+    """
+    return max(HARMLESS * std_error / (PLAUSIBLE_SITE_SD * scale), _ROUNDING)
+
+
+def standing(contrast: Contrast, leaks: Leaks, places: Places, harmless: float, *, fixable: bool) -> Standing:
+    """Return the status of an estimate, and what it cannot be told apart from.
+
+    Parameters
+    ----------
+    contrast, places
+        What is asked, and who was measured where.
+    leaks
+        What leaks into the estimate.
+    harmless
+        See `tolerable`.
+    fixable
+        Whether the contrast can be estimated with a term for the site in the formula.
 
     Returns
     -------
-    `not-estimable` with the terms that are confounded; `within-site` if no effect of a site can enter it: either both
-    sides were sampled at one and the same site, or the design adjusts for the sites and still estimates it; otherwise
-    `between-site` with what it is aliased with.
+    `between-site` if the effect of a site leaks in; otherwise `between-batch` if hardly any of the comparison is made
+    inside batches, `indirect` if the sides never met at a site or the estimate rests on others who did, and
+    `within-site` if none of these holds.
     """
-    if not sites.design.estimable(vector):
-        return Standing("not-estimable", sites.design.why_not(contrast, vector))
-    on_a, on_b = side_masks(contrast, sites.samples)
-    involved = sites.site[on_a | on_b]
-    found = set(involved)
-    if (len(found) == 1 and None not in found) or sites.inside_sites(vector):
-        return Standing("within-site", _batch_alias(contrast, sites.batch[on_a], sites.batch[on_b]))
-    if None in found:
-        what = "the site is not recorded"
-        if found != {None}:
-            what += f" for {sum(site is None for site in involved)} of the samples"
-        return Standing("between-site", f"{what}: differences between sites may be part of it")
+    if leaks.largest > harmless:
+        return Standing("between-site", _what_leaks(contrast, leaks, places, harmless, fixable=fixable))
+    if leaks.unmixed > _UNMIXED and leaks.batch > _ROUNDING:
+        return Standing("between-batch", _batch_alias(contrast, places))
+    if apart := places.never_met(contrast):
+        who = f"{contrast.a} and {listed(apart)}"
+        return Standing("indirect", f"{who} never shared a site: the comparison rests on others, measured at several")
+    if leaks.through > _INDIRECT:
+        part = f"{min(leaks.through, 1.0):.0%} of the comparison".replace("%", " %")
+        return Standing("indirect", f"{part} comes through others, who were measured at several sites")
+    return Standing("within-site")
+
+
+def _what_leaks(contrast: Contrast, leaks: Leaks, places: Places, harmless: float, *, fixable: bool) -> str:
+    advice = "; add 'site' to the formula to compare within sites" if fixable else ""
+    on_a, on_b = side_masks(contrast, places.samples)
+    found = places.site[on_a | on_b]
+    if leaks.unrecorded > harmless:
+        n = sum(s is None for s in places.site)
+        of = "" if n == len(places.site) else f" for {n} of the samples"
+        return f"the site is not recorded{of}: differences between sites may be part of it"
+    leaking = [(abs(leak), name, leak) for name, leak in zip(places.sites, leaks.site, strict=True)]
+    _, site, leak = max(leaking)
     if not contrast.a:
-        return Standing("between-site", f"sites {shorten(list(found))} are compared as well; add 'site' to the formula")
+        compared = shorten([name for size, name, _ in leaking if size > harmless])
+        return f"sites {compared} are compared as well{advice}"
+    if site not in set(found):
+        others = sorted(set(places.samples.loc[places.site == site, contrast.column].astype(str)))
+        return (
+            f"{leak:.2f} of the unknown effect of site {site} ({shorten(others)}) enters it through the other terms of "
+            f"the formula{advice}"
+        )
     parts = "; ".join(
-        describe_level(level, on, sites.site, sites.batch) for level, on in ((contrast.a, on_a), (contrast.b, on_b))
+        describe_level(level, on, places.site, places.batch) for level, on in ((contrast.a, on_a), (contrast.b, on_b))
     )
-    shared = set(sites.site[on_a]) & set(sites.site[on_b])
-    advice = "; add 'site' to the formula to compare within sites" if shared and contrast.b != REST else ""
-    return Standing("between-site", f"{parts}: the contrast measures {contrast.column} and site together{advice}")
+    return f"{parts}: the contrast measures {contrast.column} and site together{advice}"
 
 
-def _batch_alias(contrast: Contrast, batch_a: np.ndarray, batch_b: np.ndarray) -> str:
-    """Say whether two sides at one site share no batch, so that the batches stand between them."""
-    batches_a, batches_b = set(batch_a) - {None}, set(batch_b) - {None}
-    if not contrast.a or not batches_a or not batches_b or batches_a & batches_b:
-        return ""
-    a, b = shorten(list(batches_a)), shorten(list(batches_b))
-    return f"no batch holds both {contrast.a} ({a}) and {contrast.b} ({b}): differences between batches are part of it"
+def _batch_alias(contrast: Contrast, places: Places) -> str:
+    """Say why the batches stand between the sides of a contrast."""
+    if not contrast.a:
+        return (
+            f"{contrast.column} differs between batches and hardly inside them: differences between batches are in it"
+        )
+    on_a, on_b = side_masks(contrast, places.samples)
+    a, b = (set(places.batch[on]) for on in (on_a, on_b))
+    who = f"{contrast.a} and {'all others' if contrast.b == REST else contrast.b}"
+    if None in a | b:
+        return f"the batches of {who} are not recorded: differences between batches may be part of it"
+    if a & b:
+        return f"batches that hold both {who} have few of their samples: differences between batches are part of it"
+    shown = [f"{level} ({shorten(list(of))})" for level, of in ((contrast.a, a), (who.partition(" and ")[2], b))]
+    return f"no batch holds both {shown[0]} and {shown[1]}: differences between batches are part of it"

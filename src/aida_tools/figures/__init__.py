@@ -27,6 +27,7 @@ _PUBLIC = {
     "atlas": "aida_tools.atlas.figures",
     "specification_curve": "aida_tools.robustness.figures.specifications",
     "tipping_points": "aida_tools.robustness.figures.bias",
+    "site_prior": "aida_tools.robustness.figures.bias",
     "permutation_null": "aida_tools.robustness.figures.refits",
     "recalibrated": "aida_tools.robustness.figures.refits",
     "leave_one_out": "aida_tools.robustness.figures.refits",

@@ -1,4 +1,4 @@
-"""Forest plot: contrasts within one site above, contrasts between sites below."""
+"""Forest plot: contrasts by what they can tell apart, those within sites above, those between sites below."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from aida_tools.core.words import counted, listed
-from aida_tools.design.contrasts import split
+from aida_tools.design.contrasts import POPULATION, split
 from aida_tools.figures.registry import Plate, figure
 from aida_tools.figures.style import (
     BAND,
@@ -31,8 +31,9 @@ from aida_tools.figures.style import (
 )
 from aida_tools.models.model import ODDS_RATIO
 from aida_tools.models.registry import MODELS
-from aida_tools.results.results import Results
+from aida_tools.results.results import STRUCTURE, Results
 from aida_tools.results.scale import to_ratio
+from aida_tools.results.words import effect, per_step
 
 #: A reading of the tables: columns `contrast, low, high` (odds ratios) to draw behind the contrasts, and a sentence for
 #: the caption; None where the tables do not give one.
@@ -40,10 +41,15 @@ Band = Callable[[Results], tuple[pd.DataFrame, str] | None]
 #: What later steps know of the contrasts.
 BANDS: list[Band] = []
 
+#: Status -> heading of its panel; `{}` is what is compared.
 _PANELS = {
-    "within-site": "Within one site: population and site are told apart",
-    "between-site": "Between sites: population and site cannot be told apart",
+    "within-site": "Within sites: {} and site are told apart",
+    "indirect": "Indirect: the two sides never shared a site",
+    "between-batch": "Between batches: {} and batch cannot be told apart",
+    "between-site": "Between sites: {} and site cannot be told apart",
 }
+#: Panels that describe: pairs are left out of them where contrasts with all others speak for them.
+_DESCRIBING = ("between-batch", "between-site")
 
 
 def forest_table(estimates: pd.DataFrame, palette: Palette, *, model: str, limit: int = 14) -> pd.DataFrame:
@@ -52,32 +58,34 @@ def forest_table(estimates: pd.DataFrame, palette: Palette, *, model: str, limit
     Parameters
     ----------
     estimates
-        Rows of `estimates.tsv` for one cell type, denominator and annotator; contrasts of other terms than
-        population are left out.
+        Rows of `estimates.tsv` for one cell type, denominator and annotator. Contrasts of other terms than population
+        are shown only where no contrast of populations has an estimate, those of age for ten years.
     palette
         Knows the populations.
     model
         The primary model: it decides which contrasts are shown, and their panel.
     limit
-        Most contrasts shown in a panel. One-vs-rest contrasts come first in the between-site panel, and pairs are
-        left out of it where one-vs-rest contrasts exist.
+        Most contrasts shown in a panel. Pairs are left out of the panels between sites and between batches where
+        one-vs-rest contrasts exist.
 
     Returns
     -------
     Columns `panel, contrast, model, quantity, ratio, low, high`: `quantity` is what the model's ratio is. Models whose
     estimates are no logarithms of ratios are left out, as are estimates that do not exist.
     """
-    drawn = estimates[estimates["estimate"].notna() & split(estimates["contrast"], palette.parse)["of_populations"]]
+    drawn = estimates[estimates["estimate"].notna()]
+    of = split(drawn["contrast"], palette.parse)
+    drawn = drawn[of["of_populations"] if of["of_populations"].any() else ~of["column"].isin(STRUCTURE)]
     found = []
     for status in _PANELS:
         chosen = drawn[(drawn["model"] == model) & (drawn["status"] == status)]
-        if status == "between-site":
+        if status in _DESCRIBING:
             chosen = palette.speaking(chosen, "estimate")
         for contrast in chosen["contrast"].drop_duplicates().head(limit):
             every = drawn[drawn["contrast"] == contrast]
             for name in dict.fromkeys([model, *MODELS]):
                 for record in every[every["model"] == name].to_dict("records"):
-                    said = to_ratio(record)
+                    said = to_ratio(per_step(record, palette.parse(contrast)))
                     if said is not None:
                         found.append([status, contrast, name, *said])
     return pd.DataFrame(found, columns=["panel", "contrast", "model", "quantity", "ratio", "low", "high"])
@@ -93,7 +101,7 @@ def forest(
     width: float = DOUBLE,
     synthetic: bool = False,
 ) -> Figure:
-    """Draw contrasts as odds ratios: a panel within sites, a panel between sites, models as rows.
+    """Draw contrasts as odds ratios: a panel for each status that occurs, models as rows.
 
     Parameters
     ----------
@@ -113,7 +121,7 @@ def forest(
 
     Returns
     -------
-    A figure with a panel for contrasts within sites and one for those between sites.
+    A figure with a panel for each status with an estimate, contrasts within sites first.
     """
     table = forest_table(estimates, palette, model=model)
     if table.empty:
@@ -130,9 +138,10 @@ def forest(
     spread = table[["ratio", "low", "high"]].to_numpy(float)
     low, high = max(float(np.nanmin(spread)), 1 / 20), min(float(np.nanmax(spread)), 20.0)
     low, high = min(low / 1.04, 0.8), max(high * 1.04, 1.25)
+    what = "covariate" if _compared(table, palette) != [POPULATION] else POPULATION
     for axes, panel in zip(panels, shown, strict=True):
         _panel(axes, table[table["panel"] == panel], models, palette, model, site_bound, width)
-        axes.set_title(wrap(_PANELS[panel], 34 if width < 120 else 90))
+        axes.set_title(wrap(_PANELS[panel].format(what), 34 if width < 120 else 90))
         odds_axis(axes, low, high)
     panels[-1].set_xlabel(f"{table['quantity'].iloc[0]} (logarithmic axis)")
     figure.legend(
@@ -142,6 +151,17 @@ def forest(
         columnspacing=1.4,
     )
     return figure
+
+
+def _words(text: str, palette: Palette) -> str:
+    """Write a contrast for readers; of a number with the step that its ratio is for."""
+    contrast = palette.parse(text)
+    return palette.contrast(text) if contrast.of_populations else effect(contrast, between=" – ")
+
+
+def _compared(table: pd.DataFrame, palette: Palette) -> list[str]:
+    """Return the columns that the contrasts of a forest plot are of: the population, or covariates."""
+    return list(dict.fromkeys(palette.parse(text).column for text in table["contrast"]))
 
 
 def _look(name: str, primary: bool) -> dict[str, Any]:
@@ -212,7 +232,7 @@ def _panel(
     axes.axvline(1, color=MUTED, linewidth=0.7, zorder=2)
     axes.set_yticks(
         range(len(contrasts)),
-        [two_lines(palette.contrast(c), 20 if width < 120 else 34, 20 if width < 120 else 30) for c in contrasts],
+        [two_lines(_words(c, palette), 20 if width < 120 else 34, 20 if width < 120 else 30) for c in contrasts],
     )
     axes.set_ylim(len(contrasts) - 0.5, -0.5)
     rows_to_read(axes)
@@ -235,36 +255,46 @@ def _scales(models: Sequence[str]) -> str:
     return " ".join(said)
 
 
+#: Status -> what the caption says of its panel.
+_CAPTIONS = {
+    "indirect": "Indirect contrasts rest on a third group that was measured with both sides.",
+    "between-batch": "Contrasts between batches describe {} and batch together.",
+    "between-site": "Contrasts between sites describe {} and site together.",
+}
+
+
 @figure(
     "forest",
     section="measured",
     place=20,
-    short="Odds ratios with 95 % intervals by model. Upper panel: contrasts within one site. Lower panel: "
-    "contrasts between sites, which describe population and site together; yellow: what a measured site"
-    " effect alone could give.",
+    short="Odds ratios with 95 % intervals by model, a panel for each status: contrasts within sites; indirect ones; "
+    "contrasts between batches or sites, which describe population and batch or site together. Yellow: what a measured "
+    "site effect alone could give.",
 )
 def forest_plate(results: Results, palette: Palette) -> Plate | None:
-    """Show the focus type's contrasts between populations, under every model."""
+    """Show the focus type's contrasts between populations, or else those of covariates, under every model."""
     if not results.estimated or "model" not in results.primary:
         return None
     estimates, model = results.focus_estimates(), results.primary["model"]
     table = forest_table(estimates, palette, model=model)
     primary = table[table["model"] == model]
     seen = "; ".join(
-        f"{palette.contrast(e.contrast)} {e.ratio:.2f} ({e.low:.2f} to {e.high:.2f}), {e.panel}" for e in rows(primary)
+        f"{_words(e.contrast, palette)} {e.ratio:.2f} ({e.low:.2f} to {e.high:.2f}), {e.panel}" for e in rows(primary)
     )
     ratios = next(iter(table["quantity"]), ODDS_RATIO).replace("ratio", "ratios")
     band, of_band = next(filter(None, (band(results) for band in BANDS)), (None, ""))
+    columns = _compared(table, palette)
+    what = "covariate" if columns != [POPULATION] else POPULATION
     said = [
         f"{ratios.capitalize()} of the {results.share_words} with 95 % intervals, by model; the numbers at the right "
         f"are those of the primary model ({model}).",
         _scales(sorted(set(estimates["model"]))),
-        "Contrasts between sites describe population and site together.",
+        *(text.format(what) for status, text in _CAPTIONS.items() if status in set(table["panel"])),
         of_band,
     ]
     return Plate(
         stem="forest",
-        title="Contrasts between populations",
+        title="Contrasts between populations" if what == POPULATION else f"Effects of {listed(columns)}",
         caption=" ".join(filter(None, said)),
         alt=f"Forest plot of {counted(primary['contrast'].nunique(), 'contrast')}. {ratios.capitalize()} with 95 % "
         f"intervals: {seen}.",

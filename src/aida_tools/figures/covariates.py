@@ -25,6 +25,7 @@ from aida_tools.models.model import ODDS_RATIO
 from aida_tools.models.registry import MODELS
 from aida_tools.results.results import Results
 from aida_tools.results.scale import to_ratio
+from aida_tools.results.words import effect, per_step
 
 
 @styled
@@ -129,11 +130,12 @@ def _standardised(sex: pd.Series | None, name: str) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def _effect(row: pd.Series | None, of_what: str, units: int = 1) -> str:
-    """Write an estimate as a ratio, for so many units of its column; nothing where it has none."""
-    scaled = None if row is None else {**row, **{c: units * row[c] for c in ("estimate", "ci_low", "ci_high")}}
-    said = to_ratio(scaled) if scaled else None
-    return f" {said[0].capitalize()} {of_what}: {said[1]:.2f} ({said[2]:.2f} to {said[3]:.2f})." if said else ""
+def _effect(row: pd.Series | None) -> str:
+    """Write an estimate as a ratio; nothing where it has none."""
+    if row is None or (said := to_ratio(per_step(row.to_dict(), contrast := Contrast.parse(row["contrast"])))) is None:
+        return ""
+    of = f"{'of' if contrast.a else 'for'} {effect(contrast)}"
+    return f" {said[0].capitalize()} {of}: {said[1]:.2f} ({said[2]:.2f} to {said[3]:.2f})."
 
 
 @figure(
@@ -151,8 +153,7 @@ def age_plate(results: Results, palette: Palette) -> Plate | None:
     known = known[(known["model"] == model) & known["estimate"].notna()]
     terms = split(known["contrast"])["column"]
     age, sex = (next((row for _, row in known[terms == term].iterrows()), None) for term in ("age", "sex"))
-    said = _effect(age, "for ten years of age", 10)
-    said += _effect(sex, f"of {Contrast.parse(sex['contrast']).words({})}") if sex is not None else ""
+    said = _effect(age) + _effect(sex)
     # The curve is a logit: a slope on another scale has no place in it.
     slope = age if MODELS[model].ratio == ODDS_RATIO else None
     curve = (

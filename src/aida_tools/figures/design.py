@@ -58,10 +58,14 @@ def _site_order(table: pd.DataFrame, palette: Palette) -> list[str]:
 
 #: Stands for a site that nobody recorded.
 _NO_SITE = "no site"
+#: Stands for a batch that nobody recorded.
+_NO_BATCH = "no batch"
+#: How the verdict on a population begins that shares batches with others.
+_MIXED = "mixed with others"
 
 
 def _text(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(site=table["site"].fillna(_NO_SITE), batch=table["batch"].fillna("no batch"))
+    return table.assign(site=table["site"].fillna(_NO_SITE), batch=table["batch"].fillna(_NO_BATCH))
 
 
 @styled
@@ -89,7 +93,8 @@ def design_map(
     Returns
     -------
     Rows are populations, columns batches grouped by site, tiles numbers of donors (darker is more). The verdict at the
-    right is `aliased with site X` where a population cannot be told from its site, `mixed` where it can.
+    right is `aliased with site X` where a population cannot be told from its site, `no shared batch` where it shares a
+    site with others but no batch, `mixed` where it shares both.
     """
     table = _text(design)
     palette = palette.among(table["population"])
@@ -140,9 +145,9 @@ def design_map(
     verdicts = axes.twinx()
     verdicts.set_ylim(axes.get_ylim())
     verdicts.set_yticks(range(len(codes)), [_verdict(table, c) for c in codes], fontsize=6.2)
-    for label, code in zip(verdicts.get_yticklabels(), codes, strict=True):
-        aliased = table.loc[table["population"] == code, "aliased_with"].notna().any()
-        label.set(color=INK if aliased else MUTED, fontweight="bold" if aliased else "normal")
+    for label in verdicts.get_yticklabels():
+        mixed = label.get_text().startswith(_MIXED)
+        label.set(color=MUTED if mixed else INK, fontweight="normal" if mixed else "bold")
     verdicts.tick_params(length=0)
     verdicts.spines[:].set_visible(False)
     return figure
@@ -155,15 +160,22 @@ def _verdict(table: pd.DataFrame, code: str) -> str:
         return "site not\nrecorded"
     if own["aliased_with"].notna().any():
         return f"aliased with\nsite {' + '.join(sites)}"
-    others = set(table.loc[table["population"] != code, "site"])
-    return f"{'mixed with others' if others & set(sites) else 'alone'}\nin {' + '.join(sites)}"
+    others = table[table["population"] != code]
+    if not set(others["site"]) & set(sites):
+        return f"alone\nin {' + '.join(sites)}"
+    if _NO_BATCH in set(own["batch"]):
+        return "batch not\nrecorded"
+    if own[["site", "batch"]].merge(others[["site", "batch"]]).empty:
+        return f"no shared batch\nin {' + '.join(sites)}"
+    return f"{_MIXED}\nin {' + '.join(sites)}"
 
 
 @figure(
     "design_map",
     section="measured",
     place=30,
-    short="Donors by population, site and batch. A population that fills a site alone is aliased with it.",
+    short="Donors by population, site and batch. A population that fills a site alone is aliased with it; one that "
+    "shares no batch with others, with its batches.",
 )
 def design_plate(results: Results, palette: Palette) -> Plate | None:
     """Show which populations cannot be told from their site."""
@@ -177,7 +189,7 @@ def design_plate(results: Results, palette: Palette) -> Plate | None:
         title="Who was measured where",
         caption="Donors by population, site and batch (darker: more donors), for the samples the models used. A "
         "population that fills a site alone, and is measured nowhere else, is aliased with that site: no model can "
-        "separate the two.",
+        "separate the two. One that shares a site with others, but no batch, cannot be told apart from its batches.",
         alt=f"Map of {design['population'].nunique()} populations, {counted(design['site'].nunique(), 'site')} and "
         f"{counted(len(design[['site', 'batch']].drop_duplicates()), 'batch', 'batches')}; {said}.",
         table=design,

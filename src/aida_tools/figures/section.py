@@ -6,20 +6,22 @@ import pandas as pd
 
 from aida_tools.core.names import EMPTY_STATUSES
 from aida_tools.core.words import counted, labelled, listed
+from aida_tools.design.contrasts import POPULATION
 from aida_tools.figures.summary import cell_intervals
 from aida_tools.models.registry import MODELS
 from aida_tools.results.page import Block, Labels, Section, register
 from aida_tools.results.results import Results
 from aida_tools.results.scale import to_ratio
-from aida_tools.results.words import aliases
+from aida_tools.results.words import aliases, compared, effect, per_step
 
 
 def _readable(results: Results, estimates: pd.DataFrame, labels: Labels, keys: list[str]) -> pd.DataFrame:
     """Turn rows of `estimates.tsv` into what a reader compares: ratios, shares in per cent, words."""
-    said = [to_ratio(r) or (None, None, None, None) for r in estimates.to_dict("records")]
-    ratio = pd.DataFrame(said, columns=["quantity", "ratio", "low", "high"], index=estimates.index)
     asked = {text: results.contrast(text) for text in estimates["contrast"].unique()}
-    names = {text: contrast.words(labels) for text, contrast in asked.items()}
+    found = (to_ratio(per_step(r, asked[r["contrast"]])) for r in estimates.to_dict("records"))
+    said = [ratio or (None, None, None, None) for ratio in found]
+    ratio = pd.DataFrame(said, columns=["quantity", "ratio", "low", "high"], index=estimates.index)
+    names = {text: effect(contrast, labels) for text, contrast in asked.items()}
     table = pd.DataFrame({"contrast": estimates["contrast"].map(names)}, index=estimates.index)
     for key in keys:
         table[key.replace("_", " ")] = estimates[key]
@@ -30,7 +32,7 @@ def _readable(results: Results, estimates: pd.DataFrame, labels: Labels, keys: l
     table["samples"], table["against "] = estimates["n_samples_a"], estimates["n_samples_b"]
     table["without a cell"] = estimates["n_zero"]
     # What a contrast between sites cannot be told apart from is said once, above the tables.
-    inside = estimates["aliased_with"].where(estimates["status"] == "within-site")
+    inside = estimates["aliased_with"].where(estimates["status"] != "between-site")
     table["note"] = [
         labelled("; ".join(t for t in texts if isinstance(t, str)), labels) or None
         for texts in zip(inside, estimates["note"], strict=True)
@@ -38,11 +40,23 @@ def _readable(results: Results, estimates: pd.DataFrame, labels: Labels, keys: l
     return table.dropna(axis="columns", how="all").reset_index(drop=True)
 
 
-#: Status -> what a block's key and title end in. Contrasts inside a site confirm, those between sites describe: they
-#: share neither a table nor a correction for multiple testing.
+#: Status -> what a block's key and title end in. Contrasts within sites confirm, the others describe: they share
+#: neither a table nor a correction for multiple testing.
 _FAMILIES = {
-    "within-site": ("-within", "within one site (confirmatory)"),
-    "between-site": ("", "between sites (descriptive: population and site together)"),
+    "within-site": ("-within", "within sites (confirmatory)"),
+    "indirect": ("-indirect", "indirect (through other populations)"),
+    "between-batch": ("-batch", "between batches (descriptive: {} and batch together)"),
+    "between-site": ("", "between sites (descriptive: {} and site together)"),
+}
+#: Status -> what its contrasts compare.
+_KINDS = {
+    "within-site": "A within-site contrast compares populations measured at the same place: the site cannot be its "
+    "reason.",
+    "indirect": "An indirect contrast compares populations that never shared a site, through others that were measured "
+    "with both: it is wrong if the donors of these differ between the sites.",
+    "between-batch": "A between-batch contrast compares populations that share a site but no batch: together with "
+    "their batches.",
+    "between-site": "A between-site contrast compares populations together with their sites.",
 }
 
 
@@ -67,10 +81,11 @@ def contrasts(results: Results, labels: Labels) -> list[Block]:
     everywhere = every[every["cell_type"] == focus]
     shifts = every[(every["model"] == model) & (every["annotator"] == results.primary["annotator"])]
     ways = ["model", "denominator", "annotator"]
+    what = POPULATION if compared(results) == [POPULATION] else "covariate"
     found = [
         Block(
             key + suffix,
-            f"{title}, {words}",
+            f"{title}, {words.format(what)}",
             _ratios(list(rows["model"].unique())),
             _readable(results, rows[rows["status"] == status], labels, keys),
             is_open=key == "contrasts-primary",
@@ -90,14 +105,11 @@ def contrasts(results: Results, labels: Labels) -> list[Block]:
 
 
 def _kinds(results: Results, labels: Labels) -> list[str]:
-    """Say what the two kinds of contrast are, and what those between sites cannot tell apart."""
-    if not results.estimated:
+    """Say what the kinds of contrast are that occur, and what those between sites or batches cannot tell apart."""
+    if not results.estimated or compared(results) != [POPULATION]:
         return []
-    return [
-        "A within-site contrast compares populations measured at the same place: the site cannot be its reason. A "
-        "between-site contrast compares populations together with their sites.",
-        *aliases(results, labels),
-    ]
+    there = set(results.focus_estimates()["status"])
+    return [" ".join(text for status, text in _KINDS.items() if status in there), *aliases(results, labels)]
 
 
 def samples(results: Results, labels: Labels) -> list[Block]:
@@ -151,18 +163,57 @@ def missing(results: Results, labels: Labels) -> list[Block]:
     ]
 
 
+def _answered(results: Results, labels: Labels) -> list[str]:
+    if results.estimates["status"].isin(EMPTY_STATUSES).any():
+        return []
+    return [
+        "Every contrast that was asked for has an estimate." if results.estimated else "No contrast could be formed."
+    ]
+
+
 def _left_out(results: Results, labels: Labels) -> list[str]:
-    found = []
-    if not results.estimates["status"].isin(EMPTY_STATUSES).any():
-        compared = "Every contrast that was asked for has an estimate."
-        found = [compared if results.estimated else "No contrast could be formed."]
     reasons = sorted((results.options.get("excluded") or {}).items(), key=lambda reason: -reason[1])
     said = listed([f"{counted(n, 'sample')} ({why})" for why, n in reasons])
-    return [*found, f"Left out of the models: {said}." if said else "No sample was left out of the models."]
+    return [f"Left out of the models: {said}." if said else "No sample was left out of the models."]
 
 
-register(Section("measured", "What was measured", place=20))
+def left_out(results: Results, labels: Labels) -> list[Block]:
+    """Return how many samples, donors and cells the models did not use, a row a reason."""
+    lost = results.excluded.merge(results.samples[["sample_id", "n_cells"]], on="sample_id")
+    by_reason = lost.groupby("reason", sort=False)
+    table = by_reason.agg(
+        samples=("sample_id", "nunique"), donors=("donor_id", "nunique"), cells=("n_cells", "sum")
+    ).sort_values("samples", ascending=False, kind="stable")
+    before = results.options.get("before") or {}
+    of = [counted(before[what], word) for what, word in _COUNTED.items() if what in before]
+    note = f"Of {listed(of)}; the table of samples left out names each of them." if of else ""
+    return [Block("left-out", "What was left out of the models", note, table.reset_index())]
+
+
+#: What `before` and `after` of a record count.
+_COUNTED = {"samples": "sample", "donors": "donor", "cells": "cell"}
+
+
+def without_site(results: Results, labels: Labels) -> list[Block]:
+    """Return the focus type's contrasts without a term for the site, each below the one that is reported."""
+    old = results.superseded()
+    if old.empty:
+        return []
+    keys = ["model", "contrast"]
+    new = results.focus_estimates().merge(old[keys].drop_duplicates(), on=keys)
+    both = pd.concat([new.assign(reported=True), old.assign(reported=False)], ignore_index=True)
+    order = both.groupby(keys, sort=False).ngroup()
+    both = both.assign(order=order).sort_values(["order", "reported"], ascending=[True, False], kind="stable")
+    note = (
+        "The formula was given without a term for the site, and the effects of sites enter these contrasts. They were "
+        "fitted again with such a term, which leaves them estimable: this page reports the rows with it."
+    )
+    table = _readable(results, both, labels, ["model", "formula", "reported"])
+    return [Block("without-site", "Without a term for the site", note, table, is_open=True)]
+
+
+register(Section("measured", "What was measured", place=20, sentences=_left_out, blocks=left_out))
 register(Section("contrasts", "Contrasts", place=60, sentences=_kinds, blocks=contrasts))
 register(Section("context", "The rest of the picture", place=70))
 register(Section("samples", "Samples", place=80, blocks=samples))
-register(Section("missing", "What could not be estimated, and why", place=90, sentences=_left_out, blocks=missing))
+register(Section("missing", "What could not be estimated, and why", place=90, sentences=_answered, blocks=missing))

@@ -1,9 +1,9 @@
 """Correction for many tests, family by family.
 
-A family is one annotator, denominator, model and kind of contrast (pairs, one-vs-rest, steps of a covariate), within
-sites or between them: the two never share a correction. In a family the exploratory cell types get the
-Benjamini-Hochberg false discovery rate over all types and contrasts; the focus type gets Holm's adjusted p-value over
-its own contrasts, because it was named in advance.
+A family is one annotator, denominator, model and kind of contrast (pairs, one-vs-rest, steps of a covariate) of one
+status: statuses never share a correction, nor do superseded rows with others. In a family the exploratory cell types
+get the Benjamini-Hochberg false discovery rate over all types and contrasts; the focus type gets Holm's adjusted
+p-value over its own contrasts, because it was named in advance.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-FAMILY = ["annotator", "denominator", "model", "status", "_column", "_kind"]
+FAMILY = ["annotator", "denominator", "model", "status", "superseded", "_column", "_kind"]
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -10,16 +10,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 from scipy.linalg import lapack
 
 from aida_tools.models.data import Data, Fit, failed, no_counts
+from aida_tools.models.laplace import LOG_PRECISION
 from aida_tools.models.likelihood import all_terms
 from aida_tools.models.model import LOG_ODDS, Model
 from aida_tools.models.quasibinomial import irls
 
-#: log phi stays within these: above, samples vary no more than binomial draws; below, all or nothing.
-LOG_PRECISION = (-4.0, 14.0)
 _ITERATIONS = 60
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
@@ -115,6 +114,24 @@ def covariance(hessian: np.ndarray, p: int, free: np.ndarray) -> np.ndarray:
     return np.linalg.inv(-hessian[np.ix_(free, free)])[:p, :p]
 
 
+def working_weights(counts: np.ndarray, totals: np.ndarray, eta: np.ndarray, precision: float) -> np.ndarray:
+    """Return what each sample tells of its linear predictor, shape (n,).
+
+    Moments give the samples' weights smoothly; the likelihood, which knows the shape too, gives their level.
+
+    Parameters
+    ----------
+    counts, totals, eta
+        Counts and linear predictors, shape (n,).
+    precision
+        Precision phi.
+    """
+    mean = special.expit(eta)
+    weights = totals * mean * (1 - mean) / (1 + (totals - 1) / (precision + 1)) + 1e-12
+    level = max(-all_terms(counts, totals, eta, float(np.log(precision)))[3].sum() / weights.sum(), 0.1)
+    return np.asarray(weights * level)
+
+
 def fit_one(counts: np.ndarray, totals: np.ndarray, design: np.ndarray, start: np.ndarray | None = None) -> Fit:
     """Fit one cell type.
 
@@ -147,61 +164,8 @@ def fit_one(counts: np.ndarray, totals: np.ndarray, design: np.ndarray, start: n
     message = "" if reached else f"the fit did not converge in {_ITERATIONS} iterations"
     loglik = value + log_binomials(counts, totals)
     phi = float(np.exp(theta[p]))
-    return Fit(theta[:p], cov, float(n - p), reached, message, loglik=loglik, precision=phi)
-
-
-def fit_one_restricted(counts: np.ndarray, totals: np.ndarray, design: np.ndarray) -> Fit:
-    """Fit one cell type with the precision by restricted maximum likelihood.
-
-    Maximum likelihood takes the coefficients for known and the samples for more alike than they are: little with 8
-    coefficients for 600 samples, threefold false positives with 8 pairs of samples and a coefficient a pair. Here the
-    precision maximises ``l - log|I| / 2`` with I the information of the coefficients (Cox and Reid 1987), which is
-    glmmTMB's REML.
-
-    Parameters
-    ----------
-    counts, totals, design
-        As for `fit_one`.
-
-    Returns
-    -------
-    Fit with t on n - p degrees of freedom; `loglik` is that of maximum likelihood.
-    """
-    p = design.shape[1]
-    fit = fit_one(counts, totals, design)
-    if not fit.converged:
-        return fit
-    objective, theta = _objective(counts, totals, design), np.append(fit.coef, 0.0)
-    bound = np.append(np.full(p, 40.0), 0.0)
-
-    def at(log_precision: float) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return the restricted log-likelihood, the coefficients and their information at a precision."""
-        theta[p] = bound[p] = log_precision
-        theta[:], _ = maximise(objective, theta, np.append(-bound[:p], log_precision), bound)
-        value, _, hessian = objective(theta)
-        information = -hessian[:p, :p]
-        return value - float(np.linalg.slogdet(information)[1]) / 2, theta[:p].copy(), information
-
-    best = optimize.minimize_scalar(
-        lambda x: -at(x)[0], bounds=LOG_PRECISION, method="bounded", options={"xatol": 1e-5}
-    )
-    tau, h = float(best.x), 0.02
-    (down, low, _), (middle, coef, information), (up, high, _) = (at(x) for x in (tau - h, tau, tau + h))
-    try:
-        cov = np.linalg.inv(information)
-    except np.linalg.LinAlgError:
-        return failed(p, "the fit did not converge: its information matrix is singular")
-    # The precision is estimated too: what the coefficients move with it is part of their error.
-    curvature, slope = (2 * middle - up - down) / h**2, (high - low) / (2 * h)
-    if curvature > 1e-3:
-        cov += np.outer(slope, slope) / curvature
-    return replace(fit, coef=coef, cov=cov, precision=float(np.exp(tau)))
-
-
-def fit_restricted(data: Data) -> list[Fit]:
-    """Fit each type without a batch effect, the precision by restricted maximum likelihood."""
-    counts, totals = np.ascontiguousarray(data.counts.T, dtype=float), data.totals.astype(float)
-    return [fit_one_restricted(y, totals, data.design) for y in counts]
+    weights = working_weights(counts, totals, design @ theta[:p], phi)
+    return Fit(theta[:p], cov, float(n - p), reached, message, loglik=loglik, precision=phi, weights=weights)
 
 
 def fit_plain(data: Data) -> list[Fit]:
@@ -225,5 +189,4 @@ MODEL = Model(
     marker=("s", "#56B4E9"),
     one_type=True,
     separates=True,
-    likelihood=True,
 )

@@ -33,6 +33,5 @@ MODEL = Model(
     marker=("s", "#009E73"),
     one_type=True,
     separates=True,
-    likelihood=True,
     by_batch=True,
 )

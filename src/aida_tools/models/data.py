@@ -23,6 +23,10 @@ class Data:
         Independent columns with an intercept, shape (n, p).
     groups
         Batch of each sample as codes 0 ... g - 1, shape (n,); None where no batch is recorded.
+    sites
+        Site of each batch as codes, shape (g,): batches of one site vary alike. None where all do.
+    donors
+        Donor of each sample as codes, shape (n,), where some have several samples; else None.
     robust
         Whether empirical Bayes guards against types with outlying variances.
     unit
@@ -35,6 +39,8 @@ class Data:
     groups: np.ndarray | None = None
     robust: bool = True
     unit: str = "cell"
+    sites: np.ndarray | None = None
+    donors: np.ndarray | None = None
     _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def remember[T](self, key: Hashable, make: Callable[[], T]) -> T:
@@ -86,10 +92,17 @@ class Fit:
     precision
         Precision phi of the beta-binomial (variance factor 1 + (n - 1) / (phi + 1)), or the dispersion of the
         quasi-binomial, or the residual variance of a linear model.
-    group_sd
-        Standard deviation of the batch intercept on the link scale, 0 for models without one.
     used
         Samples the fit is made from, shape (n,); None for all.
+    weights
+        What each of the samples used tells of its linear predictor: working weights, shape (n_used,) or (n,); None if
+        all weigh alike.
+    batch_sd
+        Standard deviation of the intercept of each batch on the link scale, shape (g,); None for models without one.
+    pooled
+        Batches whose standard deviation is that of all sites together, shape (g,), boolean.
+    donor_sd
+        Standard deviation of the donors' intercept, 0 for models without one.
     df_of
         Degrees of freedom of a contrast, where they differ by contrast.
     """
@@ -102,9 +115,18 @@ class Fit:
     status: str = "not-converged"
     loglik: float = np.nan
     precision: float = np.nan
-    group_sd: float = 0.0
     used: np.ndarray | None = None
+    weights: np.ndarray | None = field(default=None, repr=False)
+    batch_sd: np.ndarray | None = None
+    pooled: np.ndarray | None = None
+    donor_sd: float = 0.0
     df_of: Callable[[np.ndarray], float] | None = field(default=None, repr=False)
+
+    @property
+    def group_sd(self) -> float:
+        """Standard deviation of all intercepts of a sample together: batches, in the mean, and donors."""
+        batches = 0.0 if self.batch_sd is None else float(np.mean(self.batch_sd**2))
+        return float(np.sqrt(batches + self.donor_sd**2))
 
     def contrast(self, weights: np.ndarray) -> Estimate:
         """Return the estimate of `weights @ coef`, for weights of shape (p,)."""

@@ -30,4 +30,4 @@ def least_squares(response: np.ndarray, design: np.ndarray, weights: np.ndarray 
     residual = (response - design @ coef) * root
     variance = float(residual @ residual) / (n - p)
     inverse = np.linalg.inv(r)
-    return Fit(coef, variance * inverse @ inverse.T, float(n - p), precision=variance)
+    return Fit(coef, variance * inverse @ inverse.T, float(n - p), precision=variance, weights=weights)

@@ -55,3 +55,12 @@ def inverse_link(link: Link, eta: np.ndarray, group_sd: float = 0.0) -> tuple[np
 def mean_share(link: Link, eta: np.ndarray, group_sd: float = 0.0) -> float:
     """Return the mean of `inverse_link`'s shares: the standardised share (g-computation), 0 to 1."""
     return float(inverse_link(link, eta, group_sd)[0].mean())
+
+
+def per_log_odds(link: Link, share: float) -> float:
+    """Return what a small difference of log-odds is worth on a link's scale at a share, 0 to 1 exclusive.
+
+    The inverse slope of the log-odds: (1 - p) / ln(10) for log10 of a share, and sqrt(p (1 - p)) / 2 for
+    arcsin(sqrt(share)). A log-ratio to the mean of all types moves about as the log-odds do.
+    """
+    return float({"log10": (1 - share) / np.log(10), "asin": np.sqrt(share * (1 - share)) / 2}.get(link, 1.0))

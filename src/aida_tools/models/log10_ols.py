@@ -41,4 +41,5 @@ MODEL = Model(
     one_type=True,
     drops_zeros=True,
     of_shares=True,
+    recruited_rest=True,
 )

@@ -37,14 +37,15 @@ class Model:
         Whether samples without any count of the type are left out of its model.
     separates
         Whether a side of a contrast without any count has no finite estimate.
-    likelihood
-        Whether its log-likelihoods can be compared.
     by_batch
         Whether the batch enters its design as a factor, so that only donors of one batch are compared.
+    knows_donors
+        Whether it knows which samples are of one donor; the others are given the largest sample of each donor.
+    recruited_rest
+        Whether the rest of a one-vs-rest contrast is one group, in which each donor weighs alike, and not a mean of
+        populations.
     of_counts, of_shares
         Whether it is run on tables of counts, and on tables of shares without counts.
-    without_batches
-        Says of data whether the model leaves their batches out; a smaller model it is tested against must, too.
     """
 
     name: str
@@ -57,11 +58,11 @@ class Model:
     one_type: bool
     drops_zeros: bool = False
     separates: bool = False
-    likelihood: bool = False
     by_batch: bool = False
+    knows_donors: bool = False
+    recruited_rest: bool = False
     of_counts: bool = True
     of_shares: bool = False
-    without_batches: Callable[[Data], bool] = lambda data: False
 
     @property
     def ratio(self) -> str:

@@ -5,6 +5,8 @@ Phipson et al. (2022, doi 10.1093/bioinformatics/btac582). Agrees with speckle a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from aida_tools.models.data import Data, Fit, no_counts
@@ -32,7 +34,7 @@ def moderated(fits: list[Fit], *, robust: bool) -> list[Fit]:
     out = list(fits)
     for i, posterior, df in zip(usable, squeezed.variance, squeezed.df, strict=True):
         cov = fits[i].cov * (posterior / fits[i].precision)
-        out[i] = Fit(fits[i].coef, cov, float(df), precision=float(posterior))
+        out[i] = replace(fits[i], cov=cov, df=float(df), precision=float(posterior))
     return out
 
 

@@ -82,7 +82,7 @@ def fit_one(counts: np.ndarray, totals: np.ndarray, design: np.ndarray) -> Fit:
     variance = totals * mean * (1 - mean)
     dispersion = float(np.sum((counts - totals * mean) ** 2 / variance)) / (n - p)
     message = "" if settled else "the fit did not converge in 50 iterations"
-    return Fit(coef, dispersion * inverse, float(n - p), settled, message, precision=dispersion)
+    return Fit(coef, dispersion * inverse, float(n - p), settled, message, precision=dispersion, weights=variance)
 
 
 def fit_quasibinomial(data: Data) -> list[Fit]:

@@ -7,11 +7,14 @@ the log scale for a ratio.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import special
 
+from aida_tools.design.questions import Question
 from aida_tools.models.data import Fit
 from aida_tools.models.links import Link, inverse_link
 
@@ -57,3 +60,34 @@ def standardised(side_a: Side, side_b: Side, cov: np.ndarray, df: float) -> dict
         half = min(t * float(np.sqrt(relative @ cov @ relative)), 700.0)  # exp() is finite up to there.
         out |= {"ratio": a / b, "ratio_low": a / b * np.exp(-half), "ratio_high": a / b * np.exp(half)}
     return out
+
+
+def overlap(samples: pd.DataFrame, question: Question, variables: Sequence[str]) -> str | None:
+    """Say where the standardised shares of a contrast go beyond what was measured of its sides.
+
+    Both sides are given the covariates of all samples. Where a side was not measured at some of them, its share there
+    is what the model's line says beyond its data.
+
+    Parameters
+    ----------
+    samples
+        The n samples.
+    question
+        The contrast.
+    variables
+        Columns of the formula; its numbers are looked at.
+    """
+    out = []
+    for column in variables:
+        if column == question.contrast.column or not pd.api.types.is_numeric_dtype(samples[column]):
+            continue
+        values = samples[column].to_numpy(float)
+        ranges = [(values[on].min(), values[on].max()) for on in (question.on_a, question.on_b)]
+        low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
+        spans = " and ".join(f"{a:g}-{b:g}" for a, b in ranges)
+        beyond = float(((values < low) | (values > high)).mean())
+        if low > high:
+            out.append(f"the sides do not overlap in {column} ({spans}): their shares rest on the model's line alone")
+        elif beyond > 0.1:
+            out.append(f"{100 * beyond:.0f} % of the samples have values of {column} that one side lacks ({spans})")
+    return "; ".join(out) or None

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.core.errors import AidaError
-from aida_tools.core.names import ESTIMATED
 from aida_tools.models.betabinomial import fit_betabinomial
 from aida_tools.models.links import mean_share
 from aida_tools.models.mixed import fit_mixed, why_no_batches
@@ -72,7 +71,7 @@ def expected(setting: Setting) -> pd.DataFrame:
         cov = weighted_covariance(setting.design.matrix, variance, batch, batch_sd) if known else None
         for question in setting.questions:
             error = np.nan
-            if cov is not None and question.standing.status in ESTIMATED:
+            if cov is not None and not question.status:
                 error = float(np.sqrt(question.vector @ cov @ question.vector))
             rows.append({**row, "contrast": str(question.contrast), "std_error_spread": error})
     return pd.DataFrame(rows, columns=[*KEYS, "contrast", *SPREADS, "std_error_spread"])

@@ -7,7 +7,7 @@ import pandas as pd
 from aida_tools.power.tables import POWER
 from aida_tools.results.page import Labels, Section, register
 from aida_tools.results.results import Results
-from aida_tools.results.words import clear, of_contrast
+from aida_tools.results.words import clear, effect, of_contrast, steps
 
 
 def limits(results: Results, labels: Labels) -> list[str]:
@@ -18,9 +18,12 @@ def limits(results: Results, labels: Labels) -> list[str]:
     least = of_contrast(results.of_focus(results[POWER]), row).get("mdor")
     if pd.isna(least):
         return []
+    contrast = results.contrast(row["contrast"])
+    least **= steps(contrast)
+    of = "" if contrast.a else f" for {effect(contrast)}"
     return [
-        f"This comparison has 80 % power to find an odds ratio of {least:.2f} (or {1 / least:.2f}); it would mostly "
-        "miss one nearer to 1."
+        f"This comparison has 80 % power to find an odds ratio of {least:.2f} (or {1 / least:.2f}){of}; it would "
+        "mostly miss one nearer to 1."
     ]
 
 

@@ -16,9 +16,17 @@ from aida_tools.core.names import EMPTY_STATUSES
 from aida_tools.core.words import counted, interval, labelled, listed, p_value, percent
 from aida_tools.design.contrasts import REST, Contrast
 from aida_tools.results.page import SECTIONS
-from aida_tools.results.results import Results, of_what
+from aida_tools.results.results import STRUCTURE, Results, of_what
 from aida_tools.results.scale import to_ratio
-from aida_tools.results.words import alias_sentence, annotator_words, clear, covariates, excludes
+from aida_tools.results.words import (
+    alias_sentence,
+    annotator_words,
+    clear,
+    covariates,
+    effect,
+    excludes,
+    per_step,
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,24 @@ def make_answer(results: Results, labels: dict[str, str]) -> Answer:
 
 #: How the headline ends.
 _CAVEAT = {
-    "between-site": ", but population and site cannot be told apart.",
     "within-site": ", in a comparison within sites.",
+    "indirect": ", but only in comparisons through other populations: the two never shared a site.",
+    "between-batch": ", but population and batch cannot be told apart.",
+    "between-site": ", but population and site cannot be told apart.",
+}
+#: Why no model can tell the sides of a contrast of populations apart.
+_WHY = {
+    "between-batch": "Batches differ in handling, and no model of these donors can separate their effect from that of "
+    "the population ([figure:design_map]).",
+    "between-site": "Handling, chemistry and staff differ between sites, and no model of these donors can separate "
+    "their effect from that of the population ([figure:design_map]).",
+}
+#: How it ends where it is about a covariate: all donors may be of one population.
+_COVARIATE_CAVEAT = {
+    "within-site": ".",
+    "indirect": ", but differences between sites may be part of it.",
+    "between-batch": ", but differences between batches may be part of it.",
+    "between-site": ", but differences between sites may be part of it.",
 }
 
 
@@ -82,6 +106,7 @@ class _Writer:
         estimates = estimates[estimates["model"] == self.model]
         estimates = estimates.join(results.contrasts_of(estimates))
         self.estimates = estimates[estimates["of_populations"]]
+        self.covariates = estimates[~estimates["of_populations"] & ~estimates["column"].isin(STRUCTURE)]
 
     def label(self, code: str) -> str:
         return self.labels.get(code, code.replace("_", " "))
@@ -92,6 +117,8 @@ class _Writer:
             headline, reasons = self._nothing()
             return Answer(headline, (*reasons, *self._limits()), (), compared=False)
         contrast = self.results.contrast(row["contrast"])
+        if not contrast.of_populations:
+            return self._of_covariates(row, contrast)
         headline = self._extremes(row, contrast) if contrast.b == REST else self._pair(row, contrast)
         sentences = [self._size(row, contrast), self._limit(row, contrast)]
         limits = [self._focus(), self._inside(), self._labels(row), *self._limits()]
@@ -148,15 +175,17 @@ class _Writer:
         )
 
     def _size(self, row: Mapping[Any, Any], contrast: Contrast) -> str:
-        said = to_ratio(row)
+        said = to_ratio(per_step(row, contrast))
         if said is None:
             return ""
         quantity, value, low, high = said
-        n = f"{counted(int(row['n_samples_a']), 'sample')} against {int(row['n_samples_b']):,}"
+        n = counted(int(row["n_samples_a"]), "sample")
+        n += f" against {int(row['n_samples_b']):,}" if contrast.a else ""
         adjusted = f"; adjusted {p_value(row['q_value'])}" if pd.notna(row["q_value"]) else ""
         together = " together" if contrast.b == REST else ""
+        what = effect(contrast, self.labels)
         return (
-            f"{contrast.words(self.labels)}{together}: {quantity} {interval(value, low, high)}, {n} "
+            f"{what[:1].upper()}{what[1:]}{together}: {quantity} {interval(value, low, high)}, {n} "
             f"({self.model}{adjusted})."
         )
 
@@ -171,19 +200,15 @@ class _Writer:
     # -- its limits ----------------------------------------------------------------------------------------------
 
     def _limit(self, row: Mapping[Any, Any], contrast: Contrast) -> str:
-        if row["status"] != "between-site":
-            return ""
-        otherwise = row["aliased_with"] if pd.notna(row["aliased_with"]) else ""
-        alias = alias_sentence(self.results, contrast, self.labels, otherwise)
-        return (
-            f"{alias} Handling, chemistry and staff differ between sites, and no model of these donors can separate "
-            "their effect from that of the population ([figure:design_map])."
-        ).strip()
+        alias = alias_sentence(self.results, row, self.labels)
+        why = _WHY.get(row["status"], "") if contrast.of_populations else ""
+        return f"{alias} {why}".strip()
 
     def _inside(self) -> str:
         inside = self.estimates[(self.estimates["status"] == "within-site") & self.estimates["estimate"].notna()]
         if inside.empty:
-            return "No two populations were measured at a common site, so no contrast here is free of site."
+            place, at = ("batch", "in") if "between-batch" in set(self.estimates["status"]) else ("site", "at")
+            return f"No two populations were measured {at} a common {place}, so no contrast here is free of {place}."
         clear = [r for r in inside.to_dict("records") if excludes(r)]
         if not clear:
             none = "the one contrast shows no" if len(inside) == 1 else f"none of {len(inside)} contrasts shows a"
@@ -214,13 +239,45 @@ class _Writer:
         agree: list[str] = []
         for record in same.to_dict("records"):
             opposite = record["estimate"] * row["estimate"] < 0
-            said = to_ratio(record)
+            said = to_ratio(per_step(record, self.results.contrast(row["contrast"])))
             ratio = f" ({said[0]} {said[1]:.2f}, {said[2]:.2f} to {said[3]:.2f})" if said else ""
             words = f"{annotator_words(record['annotator'])}{ratio}"
             (against if opposite or not excludes(record) else agree).append(words)
         if against:
             return f"The result depends on the labels: the difference is not found with those of {listed(against)}."
         return f"The labels of {listed(agree)} give the same direction." if agree else ""
+
+    # -- covariates alone ----------------------------------------------------------------------------------------
+
+    def _of_covariates(self, row: Mapping[Any, Any], contrast: Contrast) -> Answer:
+        """Answer where no two populations can be compared: what goes with age, sex and the other covariates."""
+        known = [r for r in self.covariates.to_dict("records") if pd.notna(r["estimate"])]
+        asked = {r["contrast"]: self.results.contrast(r["contrast"]) for r in known}
+        share = f"the {self.focus} share of {self.of}"
+        if clear(row):
+            ratio = to_ratio(per_step(row, contrast))
+            size = f" ({ratio[0]} {ratio[1]:.2f} for {effect(contrast, self.labels)})" if ratio else ""
+            headline = f"In this cohort {share} was {_direction(row, contrast)}{size}{_COVARIATE_CAVEAT[row['status']]}"
+        else:
+            columns = list(dict.fromkeys(c.column for c in asked.values()))
+            headline = (
+                f"In this cohort {share} was not clearly associated with {listed(columns)}; that is not evidence of no "
+                "association."
+            )
+        sizes = [self._size(r, asked[r["contrast"]]) for r in known]
+        reasons = self._without_populations()
+        people = ""
+        if any(c.column == "age" for c in asked.values()):
+            people = "Donors of different ages were compared; no donor was followed over the years."
+        limits = [self._focus(), self._limit(row, contrast), people, self._labels(row), *self._limits()]
+        return Answer(headline, tuple(filter(None, [*sizes, *reasons])), tuple(filter(None, limits)), compared=True)
+
+    def _without_populations(self) -> list[str]:
+        """Say why nothing on this page is about differences between populations."""
+        populations = [self.label(str(p)) for p in self.results.design["population"].dropna().unique()]
+        if len(populations) == 1:
+            return [f"All donors are {populations[0]}: these data say nothing of differences between populations."]
+        return [*self._failed(), "These data say nothing of differences between populations."]
 
     # -- nothing to compare --------------------------------------------------------------------------------------
 
@@ -249,13 +306,30 @@ class _Writer:
                 else "No population is known"
             )
             reasons.append(f"{known}: there is nothing to compare.")
-        failed = self.estimates[self.estimates["status"].isin(EMPTY_STATUSES)]
-        notes = failed.groupby("note", sort=False).size().sort_values(ascending=False, kind="stable")
-        for note, n in notes.head(3).items():
-            reasons.append(f"{counted(int(n), 'contrast')}: {labelled(str(note), self.labels).rstrip('.')}.")
+        reasons += self._failed()
         if (small := [self.label(str(p)) for p, n in sizes.items() if n < 2]) and len(sizes) > 1:
             reasons.append(
                 f"One donor each: {listed(small)}. A difference between single donors says nothing about populations."
             )
         reasons.append("The share of each sample is listed below, with the interval that its number of cells allows.")
         return reasons
+
+    def _failed(self) -> list[str]:
+        """Say why contrasts of populations have no estimate, the commonest reasons."""
+        failed = self.estimates[self.estimates["status"].isin(EMPTY_STATUSES)]
+        notes = failed.groupby("note", sort=False).size().sort_values(ascending=False, kind="stable").head(3)
+        return [
+            f"{counted(int(n), 'contrast')}: {labelled(str(note), self.labels).rstrip('.')}."
+            for note, n in notes.items()
+        ]
+
+
+def _direction(row: Mapping[Any, Any], contrast: Contrast) -> str:
+    """Write which way a covariate's estimate points, such as `higher in older donors`."""
+    way = "lower" if row["estimate"] < 0 else "higher"
+    if not contrast.a:
+        return f"{way} in {'older donors' if contrast.column == 'age' else f'donors with a higher {contrast.column}'}"
+    a, b = contrast.sides({})
+    if contrast.column == "sex":
+        return f"{way} in {a} than in {b} donors"
+    return f"{way} in donors with {contrast.column} {a} than in those with {b}"

@@ -64,7 +64,7 @@ def methods_paragraphs(results: Results, labels: Labels, packages: dict[str, str
         "the units of replication."
     )
     paragraphs = [samples, shares, *(text for s in SECTIONS.values() for text in s.methods(results, labels))]
-    if results.primary.get("model") and len(populations) > 1:
+    if results.primary.get("model") and (results.estimated or len(populations) > 1):
         paragraphs += [_model_text(o), _contrast_text(results)]
     paragraphs.append(_software_text(o, packages))
     return paragraphs
@@ -99,11 +99,21 @@ def _contrast_text(results: Results) -> str:
         shares = f"; standardised shares average the model's predictions over the {listed(over)} of all samples"
     return (
         f"Effects are {effects}, with 95 % confidence intervals{shares}. Before fitting, the design was examined for "
-        "aliasing: a contrast is called within-site if no effect of a site can enter it, between-site if population "
-        "and site cannot be told apart, and not estimable otherwise. "
+        "aliasing: a contrast is called within-site if no effect of a site enters it and batches hold both sides, "
+        "indirect if its sides never shared a site but are compared through others, between-batch if they share a site "
+        f"but no batch, between-site if effects of sites enter it, and not estimable otherwise. {_refitted(results)}"
         f"P-values were adjusted within families of contrasts, by Holm's method for {focus} and by the "
-        "Benjamini-Hochberg method for the exploratory table of all cell types; contrasts within and between sites are "
+        "Benjamini-Hochberg method for the exploratory table of all cell types; contrasts of different status are "
         "separate families."
+    )
+
+
+def _refitted(results: Results) -> str:
+    """Say that contrasts were fitted with a term for the site that the formula lacks."""
+    if results.superseded().empty:
+        return ""
+    return (
+        "Contrasts that effects of sites enter were fitted again with a term for the site, and are reported with it. "
     )
 
 

@@ -18,13 +18,14 @@ from aida_tools import __version__, rooms
 from aida_tools.core.errors import AidaError
 from aida_tools.core.files import staged
 from aida_tools.core.schema import TABLES
-from aida_tools.core.words import cell, labelled
+from aida_tools.core.words import cell, labelled, listed
 from aida_tools.design.contrasts import POPULATION
 from aida_tools.figures.style import DOUBLE
 from aida_tools.report.answer import make_answer
 from aida_tools.report.methods import methods_paragraphs, references
 from aida_tools.results.page import Block, Card, Labels, page_order
 from aida_tools.results.results import Results, load_results, of_what
+from aida_tools.results.words import compared
 
 _HERE = Path(__file__).parent
 #: A vector picture larger than this is put into the page as PNG, if that is smaller, bytes.
@@ -240,10 +241,12 @@ def write_report(
     numbers = {figure["key"]: figure["number"] for figure in shown}
     cohort = results.options.get("cohort") or {}
     title = cohort.get("title") or cohort.get("name") or "Cell type shares"
+    by = listed(compared(results))
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     environment.filters["prose"] = partial(_prose, numbers=numbers)
     page = environment.get_template("page.html.j2").render(
-        title=f"{title}: {results.share_words} by population",
+        title=f"{title}: {results.share_words} by {by}",
+        by=by,
         cohort_title=title,
         synthetic=results.synthetic,
         css=(_HERE / "page.css").read_text(encoding="utf-8"),

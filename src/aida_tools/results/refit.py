@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ from aida_tools.design.contrasts import Contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import ParsedFormula, name_levels, parse_formula
 from aida_tools.design.select import Selection, select_samples
-from aida_tools.models.fitting import fit_setting
+from aida_tools.models.fitting import reported
 from aida_tools.models.registry import MODELS
-from aida_tools.models.rows import answer
-from aida_tools.models.settings import Setting, make_settings
+from aida_tools.models.settings import Designs, Setting
 from aida_tools.results.results import Results, load_results
 from aida_tools.results.scale import on_log_odds
 
@@ -115,12 +114,15 @@ class Comparison:
         least = self.options["min_cells"] if min_cells is None else min_cells
         samples = self.samples[mask].reset_index(drop=True)
         left_out = [p for p in self.options["exclude_populations"] if (samples["population"] == p).any()]
-        usable = ~samples["is_control"] & ~samples["population"].isin(left_out) & ~(samples["n_cells"] < least)
+        kept = ~samples["is_control"] | bool(self.options.get("controls", False))
+        usable = kept & ~samples["population"].isin(left_out) & ~(samples["n_cells"] < least)
         if not usable.any():
             return None
-        return select_samples(
-            samples, formula or self.formula, min_cells=least, exclude_populations=tuple(left_out)
-        )  # fmt: skip
+        controls = bool(self.options.get("controls", False))
+        chosen = select_samples(
+            samples, formula or self.formula, min_cells=least, exclude_populations=tuple(left_out), controls=controls
+        )
+        return chosen if any(MODELS[name].knows_donors for name in self.options["models"]) else chosen.one_a_donor()
 
     def chosen(self, denominator: Denominator, selection: Selection) -> Denominator:
         """Return the counts of the selected samples; `denominator` is over all n."""
@@ -132,21 +134,19 @@ class Comparison:
     ) -> list[Setting]:
         """Place contrasts in the designs of a model; `denominator` is over all n samples."""
         counts = self.chosen(denominator, selection)
-        by_batch = MODELS[model].by_batch
-        return make_settings(counts, selection.samples, selection.formula, contrasts, by_batch=by_batch)
+        return Designs(selection.samples, selection.formula, contrasts).settings(counts, MODELS[model])
 
     def rows(self, settings: Sequence[Setting], cell_type: str, model: str) -> list[dict[str, Any]]:
-        """Fit one model of one type; return a row for each contrast, as in `estimates.tsv`.
+        """Fit one model of one type; return a row for each contrast, as in `estimates.tsv`, none of them superseded.
 
         A model that lets the types of a denominator borrow from one another is given all of them.
         """
         fitted, out = MODELS[model], []
         for setting in settings:
             if fitted.one_type:
-                setting = replace(setting, denominator=setting.denominator.only(cell_type))
+                setting = setting.of(setting.denominator.only(cell_type))
             k = setting.denominator.types.index(cell_type)
-            fit = fit_setting(setting, fitted, setting.data(robust=bool(self.options["robust"])))[k]
-            out += answer(setting, fitted, fit, k)
+            out += reported(setting, fitted, k, robust=bool(self.options["robust"]))
         return out
 
     def refit(

@@ -19,6 +19,8 @@ from aida_tools.design.contrasts import Contrast, split
 
 #: The fields of `Results` that are tables; without one of them the folder is not one of `compare`.
 _OWN = (SHARES, ESTIMATES, SAMPLES, DESIGN, CONTROLS, EXCLUDED, TESTS)
+#: Columns that say where a sample comes from, and are no covariates.
+STRUCTURE = ("cohort", "site", "batch", "donor_id", "population")
 _OF = {"CD4_T": "CD4 T cells", "T": "T cells", "all": "all cells"}
 
 
@@ -105,14 +107,18 @@ class Results:
 
         Returns
         -------
-        A row of `focus_estimates`, or None where nothing between populations was estimated.
+        A row of `focus_estimates`: of populations, or where none of these has an estimate, of a covariate; None where
+        there is none of either.
         """
         estimates = self.focus_estimates()
-        keep = (estimates["model"] == self.options.get("model")) & estimates["estimate"].notna()
-        estimates = estimates[keep & self.contrasts_of(estimates)["of_populations"]]
-        rest = estimates[self.contrasts_of(estimates)["kind"] == "rest"]
-        chosen = (rest if len(rest) else estimates).sort_values("statistic", key=lambda s: -s.abs(), kind="stable")
-        return {str(k): v for k, v in chosen.iloc[0].items()} if len(chosen) else None
+        estimates = estimates[(estimates["model"] == self.options.get("model")) & estimates["estimate"].notna()]
+        of = self.contrasts_of(estimates)
+        populations = of["of_populations"]
+        for wanted in (populations & (of["kind"] == "rest"), populations, ~of["column"].isin(STRUCTURE)):
+            if wanted.any():
+                clearest = estimates.loc[estimates.loc[wanted, "statistic"].abs().idxmax()]
+                return {str(k): v for k, v in clearest.items()}
+        return None
 
     def shown(self, shares: pd.DataFrame) -> pd.DataFrame:
         """Return the samples to draw: those the models used, or where there are none, all but the controls."""
@@ -123,8 +129,14 @@ class Results:
         return self.shown(self.of_focus(self.shares))
 
     def focus_estimates(self) -> pd.DataFrame:
-        """Return the rows of `estimates` for the focus type in the primary denominator and annotator, all models."""
-        return self.of_focus(self.estimates)
+        """Return the rows of `estimates` to speak of: the focus type, primary denominator and annotator, all models."""
+        found = self.of_focus(self.estimates)
+        return found[~found["superseded"]]
+
+    def superseded(self) -> pd.DataFrame:
+        """Return the rows for the focus type that stand beside better ones, with a term for the site."""
+        found = self.of_focus(self.estimates)
+        return found[found["superseded"]]
 
     def focus_standardised(self) -> pd.DataFrame:
         """Return the rows of `standardised.tsv` for the focus type in the primary denominator and annotator."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aida_tools.models.links import per_log_odds
 from aida_tools.models.registry import MODELS
 
 _CONVERTED = ("estimate", "std_error", "ci_low", "ci_high")
@@ -16,8 +17,8 @@ _CONVERTED = ("estimate", "std_error", "ci_low", "ci_high")
 def log_odds_factor(model: str, share_a: float, share_b: float) -> float:
     """Return what a small difference on a model's scale is worth in log-odds.
 
-    The slope of the log-odds at the mean p of both shares: ln(10) / (1 - p) for log10 of a share,
-    2 / sqrt(p (1 - p)) for arcsin(sqrt(share)). Signs, and whether an interval includes no difference, stay.
+    The slope of the log-odds at the mean of both shares; see `per_log_odds`. Signs, and whether an interval includes no
+    difference, stay.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def log_odds_factor(model: str, share_a: float, share_b: float) -> float:
         return 1.0
     if not 0 < p < 1:
         return np.nan
-    return float({"log10": np.log(10) / (1 - p), "asin": 2 / np.sqrt(p * (1 - p))}.get(link, np.nan))
+    return np.nan if link == "clr" else 1 / per_log_odds(link, p)
 
 
 def on_log_odds(row: dict[str, Any]) -> dict[str, Any]:

@@ -194,7 +194,8 @@ def permutation_p(
 
     Returns
     -------
-    The estimate, its p-value, the smallest one possible and the scheme (see `blind`); or in words why nothing can be permuted.
+    The estimate, its p-value, the smallest one possible and the scheme (see `blind`); or in words why nothing can be
+    permuted.
     """
     if not contrast.a:
         return "a number has no sides to exchange"

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from aida_tools.core.words import counted, interval, p_value, percent
+from aida_tools.figures.section import without_site
 from aida_tools.results.page import Labels, Section, register
 from aida_tools.results.results import Results
 from aida_tools.results.words import of_contrast
+from aida_tools.robustness.controls import noticeable
 from aida_tools.robustness.permutations import blind, out_of_reach
 from aida_tools.robustness.tables import PERMUTATION, RECALIBRATED, SITE_BOUND, SPECIFICATION_SUMMARY
 
@@ -20,8 +22,10 @@ def limits(results: Results, labels: Labels) -> list[str]:
     """Say what sites, other specifications and permutations leave of the headline's contrast."""
     if (row := results.headline()) is None:
         return []
+    bound = of_contrast(results[SITE_BOUND], row)
     found = [
-        _bound(of_contrast(results[SITE_BOUND], row)),
+        _bound(bound),
+        _plausible(bound),
         _controls(results, of_contrast(results[RECALIBRATED], row)) if row["status"] == "between-site" else "",
         _specifications(of_contrast(results[SPECIFICATION_SUMMARY], row)),
         _permutation(of_contrast(results[PERMUTATION], row)),
@@ -45,6 +49,15 @@ def _bound(row: dict[str, Any]) -> str:
     )
 
 
+def _plausible(row: dict[str, Any]) -> str:
+    if pd.isna(row.get("keeps_sign")):
+        return ""
+    return (
+        f"Under {100 * row['keeps_sign']:.0f} % of the site effects that these data make plausible the contrast keeps "
+        "its sign ([figure:site_prior])."
+    )
+
+
 def _controls(results: Results, again: dict[str, Any]) -> str:
     controls = results.focus_controls()
     if controls.empty:
@@ -58,10 +71,17 @@ def _controls(results: Results, again: dict[str, Any]) -> str:
     if pd.isna(again.get("recalibrated")):
         return f"{ran}, which shows what the sites add ([figure:controls])."
     value, low, high = (float(np.exp(again[f"recalibrated{end}"])) for end in ("", "_ci_low", "_ci_high"))
-    return (
+    said = (
         f"{ran}. After subtracting the differences that these controls show between the sites, the odds ratio is "
         f"{interval(value, low, high)} ([figure:recalibrated])."
     )
+    if noticeable(again["correction_difference"], again["control_std_error"]):
+        said += (
+            f" The controls' share ({percent(again['control_share'])}) is not the donors' "
+            f"({percent(again['donor_share'])}): if false calls made the sites differ, the odds ratio would be "
+            f"{np.exp(again['estimate'] - again['false_call_difference']):.2f}."
+        )
+    return said
 
 
 def _specifications(row: dict[str, Any]) -> str:
@@ -88,4 +108,4 @@ def _permutation(row: dict[str, Any]) -> str:
     return said
 
 
-register(Section("robustness", "How sure is the comparison?", place=40, limits=limits))
+register(Section("robustness", "How sure is the comparison?", place=40, limits=limits, blocks=without_site))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from aida_tools.core.names import ESTIMATED
+from aida_tools.core.words import counted, listed, percent
 from aida_tools.design.contrasts import Contrast
 from aida_tools.design.matrix import build_design, independent_columns
 from aida_tools.design.questions import batch_codes
@@ -24,12 +27,15 @@ from aida_tools.robustness.controls import (
     Controls,
     Difference,
     Spread,
+    false_call_difference,
+    noticeable,
     recalibrate,
     site_difference,
     site_shares,
     site_spread,
 )
-from aida_tools.robustness.tables import CONTROLS_EFFECT, RECALIBRATED, SITE_BOUND
+from aida_tools.robustness.prior import LEAST_SCALE, SITE_SDS, SitePrior, site_prior
+from aida_tools.robustness.tables import CONTROLS_EFFECT, RECALIBRATED, SITE_BOUND, SITE_PRIOR
 
 #: Log odds by which a site is shifted to see what that does to a contrast.
 _STEP = 0.1
@@ -86,7 +92,7 @@ class Sites:
             algebra = setting.design.spans(self.columns)
             for question in setting.questions:
                 name = str(question.contrast)
-                if question.standing.status in ("within-site", "between-site"):
+                if not question.status:
                     if algebra:
                         taken_up = np.linalg.lstsq(setting.design.matrix, self.columns, rcond=None)[0]
                         out[name] = question.vector @ taken_up
@@ -124,15 +130,11 @@ def controls_of(compared: Comparison) -> tuple[Controls, list[str]]:
     usable = (samples["is_control"] & samples["site"].notna()).to_numpy() & (d.totals > 0)
     table = samples[usable]
     sites, names = pd.factorize(table["site"], sort=True)
-    batch = table["batch"].fillna("sample " + table["sample_id"])
-    batches, _ = pd.factorize(table["site"] + "|" + batch)
+    unknown = table["batch"].isna()
+    batches, _ = pd.factorize(table["site"] + "|" + table["batch"].mask(unknown, ""))
     donors, _ = pd.factorize(table["donor_id"])
     counts = d.counts[usable, d.types.index(compared.options["focus"])]
-    return Controls(counts, d.totals[usable], sites, batches, donors), list(names)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.1f} %"
+    return Controls(counts, d.totals[usable], sites, batches, donors, int(unknown.sum())), list(names)
 
 
 def _limit(sd: float) -> str:
@@ -152,8 +154,8 @@ def _sentence(row: dict[str, Any]) -> str:
     else:
         sd, share = row["site_sd_bound"], row["share_b"]
         text = (
-            f"{name}: {_odds(row)}. Site effects of SD {sd:.2f} on the log-odds scale (a share of {_percent(share)} "
-            f"measured as {_percent(share + row['share_shift'])}) are enough for it to include 1 (no difference)."
+            f"{name}: {_odds(row)}. Site effects of SD {sd:.2f} on the log-odds scale (a share of {percent(share)} "
+            f"measured as {percent(share + row['share_shift'])}) are enough for it to include 1 (no difference)."
         )
     known = []
     if not np.isnan(row["batch_sd"]):
@@ -173,15 +175,38 @@ def _t_interval(estimate: Estimate | Difference) -> dict[str, float]:
 
 
 def between_sites(compared: Comparison) -> list[tuple[Contrast, dict[str, Any]]]:
-    """Return the primary contrasts that are not inside one site, with their rows of `estimates.tsv`."""
+    """Return the primary contrasts that a site effect enters, or that are not estimated, with their estimates."""
     rows = [{str(k): v for k, v in r.items()} for r in compared.estimates.to_dict("records")]
-    return [(c, r) for c, r in zip(compared.contrasts, rows, strict=True) if r["status"] != "within-site"]
+    free = set(ESTIMATED) - {"between-site"}
+    return [(c, r) for c, r in zip(compared.contrasts, rows, strict=True) if r["status"] not in free]
 
 
-def bound_table(compared: Comparison, sites: Sites, spread: Spread | str) -> pd.DataFrame:
-    """Return `site_bound.tsv`."""
+def _prior_of(
+    batch: tuple[float, float, float] | str, spread: Spread | str, n_sites: int, others: Sequence[np.ndarray]
+) -> tuple[SitePrior, str]:
+    """Return which site effects are plausible, and what that rests on in words."""
+    batch_sd = batch[0] if isinstance(batch, tuple) else np.nan
+    measured = [spread.loglik] if isinstance(spread, Spread) else []
+    prior = site_prior(batch_sd, [*measured, *others])
+    of = "as batches of one site vary" if prior.scale > LEAST_SCALE else "the least that is assumed"
+    said = [f"half-normal of scale {prior.scale:.2f} ({of})"]
+    if measured:
+        said.append(f"what the control samples at {n_sites} sites say of it")
+    if others:
+        said.append(f"{counted(len(others), 'other cohort')}")
+    return prior, listed(said)
+
+
+def bound_table(
+    compared: Comparison,
+    sites: Sites,
+    batch: tuple[float, float, float] | str,
+    spread: Spread | str,
+    plausible: tuple[SitePrior, str],
+) -> pd.DataFrame:
+    """Return `site_bound.tsv`; `plausible` are the site effects, and what they rest on in words."""
     asked = between_sites(compared)
-    batch = sites.batch_sd() if asked else ""
+    prior, rests_on = plausible
     known: dict[str, Any] = {}
     for name, found in (
         ("batch_sd", batch if isinstance(batch, tuple) else (np.nan,) * 3),
@@ -205,6 +230,14 @@ def bound_table(compared: Comparison, sites: Sites, spread: Spread | str) -> pd.
             rows.append(row | {"status": "no-site-recorded", "note": "no site is recorded, so none can be weighed"})
             continue
         value = Estimate(estimate["estimate"], estimate["std_error"], estimate["df"])
+        nearest = max(estimate["ci_low"], -estimate["ci_high"])
+        row |= {
+            "keeps_sign": prior.share_below(abs(value.value), row["spread"]),
+            "keeps_interval": prior.share_below(nearest, row["spread"]),
+            "plausible_site_sd": prior.quantile(0.5),
+            "plausible_site_sd_high": prior.quantile(0.95),
+            "rests_on": rests_on,
+        }
         bound = site_bound(*value, row["spread"])
         if bound > reml.MAX_SD:
             why = "the contrast is estimated almost entirely within sites"
@@ -261,9 +294,40 @@ def _state(found: Difference) -> dict[str, Any]:
     return {"status": "estimated", "estimate": found.estimate, "std_error": found.std_error, "df": found.df}
 
 
+def _false_calls(
+    row: dict[str, Any], weights: dict[str, float], shares: dict[str, float], found: Difference
+) -> dict[str, Any]:
+    """Say how much the correction would differ if the sites differed by false calls; `shares` are the controls'."""
+    sides = row["share_a"], row["share_b"]
+    if not all(0 < share < 1 for share in sides):
+        return {}
+    used = [name for name in shares if abs(weights.get(name, 0.0)) > 1e-6]
+    w, at = np.array([weights[name] for name in used]), np.array([shares[name] for name in used])
+    control = float(special.expit(np.average(special.logit(at), weights=np.abs(w))))
+    donors = float(special.expit(special.logit(sides).mean()))
+    other = false_call_difference(w, at, sides)
+    said = ""
+    out: dict[str, Any] = {
+        "control_share": control,
+        "donor_share": donors,
+        "false_call_difference": other,
+        "correction_difference": found.estimate - other,
+    }
+    compared = f"the controls' share ({percent(control)}) is not the donors' ({percent(donors)})"
+    if np.isnan(other):
+        said = f"{compared}: if the sites differ by false calls, these are more than all that was measured"
+    elif noticeable(found.estimate - other, found.std_error):
+        said = (
+            f"{compared}: if the sites differ by false calls and not by a factor of the odds, the correction would "
+            f"be {other:.2f} instead of {found.estimate:.2f}"
+        )
+    return out | {"note": "; ".join(text for text in (row["note"], said) if pd.notna(text) and text) or None}
+
+
 def recalibrated_table(compared: Comparison, sites: Sites, controls: Controls, names: list[str]) -> pd.DataFrame:
     """Return `recalibrated.tsv`."""
     rows = []
+    shares = [float(special.expit(found.estimate)) for found in site_shares(controls) if not found.problem]
     for contrast, estimate in between_sites(compared):
         row: dict[str, Any] = {name: estimate.get(name) for name in RECALIBRATED.names}
         rows.append(row)
@@ -280,6 +344,8 @@ def recalibrated_table(compared: Comparison, sites: Sites, controls: Controls, n
         if found.problem:
             row |= {"status": "not-estimable", "note": found.problem}
             continue
+        if len(shares) == len(names):
+            row |= _false_calls(row, by_site, dict(zip(names, shares, strict=True)), found)
         value, error, df = recalibrate((row["estimate"], row["std_error"], row["df"]), found[:3])
         ends = _t_interval(Estimate(value, error, df))
         row |= {
@@ -297,13 +363,27 @@ def recalibrated_table(compared: Comparison, sites: Sites, controls: Controls, n
     return RECALIBRATED.frame(rows)
 
 
-def site_tables(compared: Comparison) -> dict[str, pd.DataFrame]:
-    """Return the three tables on sites: `site_bound`, `controls_effect`, `recalibrated`."""
+def site_tables(compared: Comparison, *, others: Sequence[np.ndarray] = ()) -> dict[str, pd.DataFrame]:
+    """Return the tables on sites: `site_bound`, `site_prior`, `controls_effect`, `recalibrated`.
+
+    Parameters
+    ----------
+    compared
+        The comparison.
+    others
+        Restricted log-likelihoods of the standard deviation between the sites of other cohorts, each at
+        `prior.SITE_SDS`, shape (41,).
+    """
     sites = Sites(compared)
     controls, names = controls_of(compared)
-    spread = site_spread(controls)
+    spread = site_spread(controls, SITE_SDS)
+    batch = sites.batch_sd() if between_sites(compared) else ""
+    plausible = _prior_of(batch, spread, len(names), others)
+    bound = bound_table(compared, sites, batch, spread, plausible)
+    curve = SITE_PRIOR.frame(plausible[0].curve() if bound["keeps_sign"].notna().any() else ())
     return {
-        "site_bound": bound_table(compared, sites, spread),
+        "site_bound": bound,
+        "site_prior": curve,
         "controls_effect": controls_table(controls, names, spread),
         "recalibrated": recalibrated_table(compared, sites, controls, names),
     }

@@ -19,7 +19,7 @@ from aida_tools.design.contrasts import Contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import parse_formula
 from aida_tools.models.registry import MODELS
-from aida_tools.models.settings import Setting, make_settings
+from aida_tools.models.settings import Designs
 from aida_tools.results.refit import Comparison, empty_row
 from aida_tools.results.scale import on_log_odds
 from aida_tools.robustness.step import Options
@@ -209,22 +209,16 @@ def _answer(grid: Grid, formula: str, donors: str, specs: list[Specification]) -
     chosen = grid.donors[donors]
     parsed = parse_formula(formula, compared.samples.columns)
     selection = compared.select(chosen.mask, parsed, chosen.min_cells)
-    designs: dict[tuple[bool, bytes], list[Setting]] = {}
+    designs = None if selection is None else Designs(selection.samples, selection.formula, contrasts)
     out: list[dict[str, Any]] = []
     for spec in specs:
         named = spec._asdict()
         d = grid.counts[spec.annotator, spec.denominator][spec.unresolved]
         here = None if selection is None else compared.chosen(d, selection)
-        if selection is None or here is None or not (here.totals > 0).any():
+        if designs is None or here is None or not (here.totals > 0).any():
             out += [named | empty_row(c, "no sample is left") for c in contrasts]
             continue
-        some = here.totals > 0
-        by_batch = MODELS[spec.model].by_batch
-        key = by_batch, some.tobytes()
-        if key not in designs:
-            designs[key] = make_settings(here, selection.samples, selection.formula, contrasts, by_batch=by_batch)
-        present = here.take(some)
-        settings = [replace(setting, denominator=present) for setting in designs[key]]
+        settings = designs.settings(here, MODELS[spec.model])
         for row in compared.rows(settings, options["focus"], spec.model):
             converted = on_log_odds(row)
             comparable = {

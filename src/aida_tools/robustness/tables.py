@@ -48,7 +48,7 @@ SITE_BOUND = declare(
         title="Site effects that would be enough",
         section="robustness",
         note=_LOGS,
-        shown=("contrast", "status", "site_sd_bound", "sentence", "note"),
+        shown=("contrast", "status", "site_sd_bound", "keeps_sign", "sentence", "rests_on", "note"),
         what="a contrast between sites: how large site effects would have to be to explain it",
         columns=(
             _CONTRAST,
@@ -71,8 +71,28 @@ SITE_BOUND = declare(
             number("share_shift", "what one such deviation adds to `share_b`", low=-1, high=1),
             *_spread("batch_sd", "of the batches inside sites"),
             *_spread("control_site_sd", "between sites of the same controls"),
+            share("keeps_sign", "share of the plausible site effects under which the contrast keeps its sign"),
+            share(
+                "keeps_interval",
+                "share of them under which the 95 % interval, less the site effect, lies on that side of no difference",
+            ),
+            number("plausible_site_sd", "middle of the plausible standard deviations between sites", unit=_LOG_ODDS),
+            number("plausible_site_sd_high", "95 % of them are below this", unit=_LOG_ODDS),
+            text("rests_on", "what decides which site effects are plausible, in words"),
             text("sentence", "all of it in words"),
             _NOTE,
+        ),
+    )
+)
+SITE_PRIOR = declare(
+    Table(
+        "site_prior",
+        step="robustness",
+        what="a standard deviation between sites, and how plausible it is",
+        columns=(
+            number("site_sd", "standard deviation between sites", unit=_LOG_ODDS, low=0, empty=False),
+            number("start", "density before anything of sites was measured", low=0, empty=False),
+            number("density", "density given the controls (and other cohorts)", low=0, empty=False),
         ),
     )
 )
@@ -88,9 +108,18 @@ RECALIBRATED = declare(
             _CONTRAST,
             text("status", "what came of it", levels=("recalibrated", "no-controls", *_BETWEEN), empty=False),
             *_estimate(),
+            *_SHARES,
             number("control_difference", "the difference of the sites by the controls", unit=_LOG_RATIO),
             number("control_std_error", "its standard error", unit=_LOG_RATIO, low=0),
-            number("control_df", "its degrees of freedom", low=0),
+            number("control_df", "its degrees of freedom, from the runs", low=0),
+            share("control_share", "share of the average control donor at these sites"),
+            share("donor_share", "middle of the shares of both sides, which the correction is applied to"),
+            number(
+                "false_call_difference",
+                "the donors' difference of the sites if false calls, which add to a share, made the controls' one",
+                unit=_LOG_RATIO,
+            ),
+            number("correction_difference", "`control_difference` less that", unit=_LOG_RATIO),
             number("recalibrated", "the estimate less that difference", unit=_LOG_RATIO),
             number("recalibrated_std_error", "its standard error, with both errors", unit=_LOG_RATIO, low=0),
             number("recalibrated_df", "its degrees of freedom (Welch, Satterthwaite)", low=0),

@@ -23,6 +23,7 @@ from aida_tools.core.errors import AidaError, did_you_mean
 from aida_tools.core.files import file_of, staged
 from aida_tools.core.names import AUTHOR, GATE
 from aida_tools.core.tables import CELLS
+from aida_tools.core.words import left_out
 from aida_tools.scan import gate as gates
 from aida_tools.scan import kernels
 from aida_tools.scan.blocks import Block, Counts
@@ -379,3 +380,12 @@ def scan(
                 counted.write(staging / f"expected.{counted.name}.parquet")
             if thinning is not None:
                 THINNING.write(thinning.table, staging)
+            _report_empty(staging / SCAN.file)
+
+
+def _report_empty(path: Path) -> None:
+    """Say how many cells of a scan no classifier can label, because nothing was counted in them."""
+    total = pq.read_table(path, columns=["total"])["total"].to_numpy()
+    if n := int((total == 0).sum()):
+        text = left_out("cell", n, len(total), {"no UMI": n})
+        click.echo(f"aida-tools: without a label by classifiers: {text}", err=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from aida_tools.figures.contrasts import BANDS
@@ -29,7 +32,7 @@ from aida_tools.figures.style import (
 )
 from aida_tools.results.results import Results
 from aida_tools.robustness.figures.specifications import about
-from aida_tools.robustness.tables import MISCLASSIFICATION_GRID, SITE_BOUND
+from aida_tools.robustness.tables import MISCLASSIFICATION_GRID, SITE_BOUND, SITE_PRIOR
 
 _BATCH, _SITE = "#009E73", "#E69F00"
 
@@ -240,4 +243,114 @@ def tipping_plate(results: Results, palette: Palette) -> Plate | None:
         + (f" Contour plot of the corrected odds ratio of {palette.contrast(contrast)}." if len(own) else ""),
         table=shown if len(shown) else own,
         draw=lambda: tipping_points(shown, own, palette, contrast=contrast, synthetic=results.synthetic),
+    )
+
+
+@styled
+def site_prior(
+    prior: pd.DataFrame,
+    bound: pd.DataFrame,
+    palette: Palette,
+    *,
+    contrast: str = "",
+    width: float = DOUBLE,
+    synthetic: bool = False,
+) -> Figure:
+    """Draw which site effects are plausible, and how many of them each contrast survives.
+
+    Parameters
+    ----------
+    prior
+        One row a standard deviation between sites: `site_sd` (log odds), `start, density`.
+    bound
+        One row a between-site contrast: `contrast, site_sd_bound` (log odds), `keeps_sign, keeps_interval` (0 to 1).
+    palette
+        Labels of the populations.
+    contrast
+        The one whose bound is marked in the density.
+    width
+        Width in mm.
+    synthetic
+        Mark the figure.
+
+    Returns
+    -------
+    Left: the density of the standard deviation between sites, with a line at the bound of one contrast. Right: the
+    shares of the site effects under which each contrast keeps its sign, and its interval its side.
+    """
+    shown = bound.dropna(subset=["keeps_sign"]).sort_values("keeps_sign", kind="stable", ignore_index=True)
+    narrow = width < 120
+    height = max(50.0, 4.6 * len(shown) + 26)
+    figure = canvas(width, (height + 50 if narrow else height) + 4 * synthetic, synthetic=synthetic)
+    if shown.empty:
+        note(figure.subplots(), "No contrast between sites has an estimate to question.")
+        return figure
+    left, right = stack(figure, 2, narrow=narrow, heights=[50, height])
+    changed = not np.allclose(prior["start"], prior["density"], rtol=1e-3)
+    left.fill_between(prior["site_sd"], prior["density"], color=_SITE, alpha=0.35, linewidth=0, gid="density")
+    left.plot(prior["site_sd"], prior["start"], color=MUTED, linewidth=0.9, linestyle="dashed", gid="start")
+    reach = float(prior.loc[prior["density"] > 0.01 * prior["density"].max(), "site_sd"].max())
+    limits = shown.loc[(shown["contrast"] == contrast) & (shown["site_sd_bound"] > 0), "site_sd_bound"]
+    left.set_xlim(0, max([reach, *(1.08 * limits)]))
+    left.set_ylim(0, 1.1 * float(prior[["start", "density"]].to_numpy().max()))
+    for limit in limits:
+        left.axvline(limit, color=INK, linewidth=0.9, gid="bound")
+    left.set_yticks([])
+    left.spines["left"].set_visible(False)
+    left.set_xlabel("SD between sites (log odds)")
+    left.set_title("Plausible site effects")
+    places = np.arange(len(shown))
+    right.hlines(places, shown["keeps_interval"], shown["keeps_sign"], color=MUTED, linewidth=0.8)
+    dots: dict[str, Any] = {"marker": "o", "linestyle": "none", "markeredgecolor": INK, "markersize": 4}
+    for column, colour in (("keeps_sign", INK), ("keeps_interval", "white")):
+        right.plot(shown[column], places, markerfacecolor=colour, clip_on=False, zorder=3, gid=column, **dots)
+    right.set_yticks(places, [two_lines(palette.contrast(c), 26, 40) for c in shown["contrast"]], fontsize=6)
+    right.set_ylim(len(shown) - 0.4, -0.6)
+    right.set_xlim(0, 1.02)
+    right.set_xticks(np.linspace(0, 1, 6), [f"{x:.0f} %" for x in np.linspace(0, 100, 6)])
+    right.set_xlabel("of the plausible site effects")
+    right.set_title("What the contrasts survive")
+    rows_to_read(right)
+    density = "given the controls" if changed else "assumed"
+    handles = [
+        Patch(color=_SITE, alpha=0.35, linewidth=0, label=f"plausible, {density}"),
+        *([Line2D([], [], color=MUTED, linewidth=0.9, linestyle="dashed", label="before the controls")] * changed),
+        *(
+            Line2D(
+                [], [], color=INK, linewidth=0.9, label=f"enough for {two_lines(palette.contrast(contrast), 30, 60)}"
+            )
+            for _ in limits
+        ),
+        Line2D([], [], markerfacecolor=INK, label="keeps its sign", **dots),
+        Line2D([], [], markerfacecolor="white", label="interval still without 1", **dots),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2 if narrow else 3, columnspacing=1.2)
+    return figure
+
+
+@figure(
+    "site_prior",
+    section="robustness",
+    place=25,
+    short="Which site effects are plausible, and the share of them under which a contrast keeps its sign.",
+)
+def site_prior_plate(results: Results, palette: Palette) -> Plate | None:
+    """Show how many of the plausible site effects the contrasts survive."""
+    prior = results[SITE_PRIOR]
+    shown = palette.speaking(results[SITE_BOUND].dropna(subset=["keeps_sign"]), "keeps_sign")
+    if prior.empty or shown.empty:
+        return None
+    first, contrast = next(rows(shown)), about(results, shown)
+    seen = "; ".join(f"{palette.contrast(e.contrast)} {100 * e.keeps_sign:.0f} %" for e in rows(shown))
+    return Plate(
+        stem="site_prior",
+        title="Site effects that are plausible",
+        caption=f"How much sites may differ (standard deviation, log-odds scale): {first.rests_on}; half of the "
+        f"distribution is below {first.plausible_site_sd:.2f}, 95 % below {first.plausible_site_sd_high:.2f}. Vertical "
+        f"line: enough for the interval of {palette.contrast(contrast)} to include 1 (no difference). Dots: share of "
+        "the plausible site effects under which a contrast keeps its sign (filled), and under which its interval, "
+        "less the site effect, is still without 1 (open).",
+        alt=f"Density of the standard deviation between sites, and a dot plot. Share keeping their sign: {seen}.",
+        table=shown[["contrast", "site_sd_bound", "keeps_sign", "keeps_interval"]],
+        draw=lambda: site_prior(prior, shown, palette, contrast=contrast, synthetic=results.synthetic),
     )
