@@ -81,11 +81,11 @@ def test_plausible_site_effects_hold_the_bound_and_the_shares_that_survive(palet
     np.testing.assert_allclose(lines(figure, "start")[0], made.site_prior()["site_sd"])
     np.testing.assert_allclose(lines(figure, "keeps_sign", axes=1)[0], [0.55, 0.7, 0.83])
     np.testing.assert_allclose(lines(figure, "keeps_interval", axes=1)[0], [0.02, 0.2, 0.4])
-    assert "before the controls" in words(figure)
+    assert "before the data" in words(figure)
     assumed = made.site_prior().assign(density=lambda t: t["start"])
     alone = figures.site_prior(assumed, made.site_bound(), palette, contrast="population: Japanese - rest")
     assert lines(alone, "bound") == []  # Its interval includes no difference without any site effect.
-    assert "before the controls" not in words(alone)
+    assert "before the data" not in words(alone)
     nothing = figures.site_prior(assumed, made.site_bound().assign(keeps_sign=np.nan), palette)
     assert "No contrast between sites has an estimate" in words(nothing)
 
