@@ -48,8 +48,17 @@ def site_bound() -> pd.DataFrame:
             "spread": [1.2, 1.2, 1.3, np.nan],
             "batch_sd": [0.1] * 4, "batch_sd_low": [0.02] * 4, "batch_sd_high": [0.18] * 4,
             "control_site_sd": [0.12] * 4, "control_site_sd_low": [0.0] * 4, "control_site_sd_high": [4.0] * 4,
+            "keeps_sign": [0.83, 0.7, 0.55, np.nan], "keeps_interval": [0.4, 0.2, 0.02, np.nan],
+            "plausible_site_sd": [0.18] * 4, "plausible_site_sd_high": [0.5] * 4, "rests_on": "a half-normal",
         }
     )  # fmt: skip
+
+
+def site_prior() -> pd.DataFrame:
+    """Return a half-normal and what the controls make of it."""
+    sd = np.linspace(0, 1, 51)
+    start, density = (np.exp(-((sd / scale) ** 2) / 2) / scale for scale in (0.3, 0.2))
+    return pd.DataFrame({"site_sd": sd, "start": start, "density": density})
 
 
 def misclassification_grid() -> pd.DataFrame:

@@ -76,6 +76,21 @@ def test_tipping_points_do_with_either_table(palette: Palette) -> None:
     assert words(figures.tipping_points(None, None, palette)).strip().endswith(".")
 
 
+def test_plausible_site_effects_hold_the_bound_and_the_shares_that_survive(palette: Palette) -> None:
+    figure = figures.site_prior(made.site_prior(), made.site_bound(), palette, contrast=made.KOREAN)
+    np.testing.assert_allclose(lines(figure, "bound")[0], 0.14)
+    np.testing.assert_allclose(lines(figure, "start")[0], made.site_prior()["site_sd"])
+    np.testing.assert_allclose(lines(figure, "keeps_sign", axes=1)[0], [0.55, 0.7, 0.83])
+    np.testing.assert_allclose(lines(figure, "keeps_interval", axes=1)[0], [0.02, 0.2, 0.4])
+    assert "before the data" in words(figure)
+    assumed = made.site_prior().assign(density=lambda t: t["start"])
+    alone = figures.site_prior(assumed, made.site_bound(), palette, contrast="population: Japanese - rest")
+    assert lines(alone, "bound") == []  # Its interval includes no difference without any site effect.
+    assert "before the data" not in words(alone)
+    nothing = figures.site_prior(assumed, made.site_bound().assign(keeps_sign=np.nan), palette)
+    assert "No contrast between sites has an estimate" in words(nothing)
+
+
 def test_permutation_null_has_a_bar_a_bin_and_the_observed_statistic() -> None:
     tests, null = made.permutation()
     figure = figures.permutation_null(null, tests)
@@ -145,15 +160,17 @@ def test_site_band_is_the_odds_ratio_of_a_measured_site_effect() -> None:
 def test_tables_of_later_steps_give_further_figures(results: Results, palette: Palette) -> None:
     tests, null = made.permutation()
     extra = {
-        "specification": made.specification(), "site_bound": SITE_BOUND.frame(made.site_bound()),
-        "permutation": tests, "permutation_null": null, "misclassification_grid": made.misclassification_grid(),
+        "specification": made.specification(), "site_bound": SITE_BOUND.frame(made.site_bound()), "site_prior": made.site_prior(),
+        "permutation": tests,
+        "permutation_null": null, "misclassification_grid": made.misclassification_grid(),
         "confusion": made.agreement(), "claims": made.claims()[0], "claim_contrasts": made.claims()[1],
         "power_curves": made.power_curves(), "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),
     }  # fmt: skip
     found = plates(beside(results, extra), palette)
     assert list(found) == [
         "claims", "share", "forest", "design_map", "controls", "annotation", "specification_curve", "tipping_points",
-        "permutation_null", "recalibrated", "leave_one_out", "power_curves", "shifts", "age_and_sex", "composition",
+        "site_prior", "permutation_null", "recalibrated", "leave_one_out", "power_curves", "shifts", "age_and_sex",
+        "composition",
     ]  # fmt: skip
     for plate in found.values():
         assert len(plate.table), plate.stem
@@ -279,6 +296,9 @@ _DRAW: dict[str, Callable[[Palette, float], Figure]] = {
     ),
     "tipping": lambda p, w: figures.tipping_points(
         made.site_bound(), made.misclassification_grid(), p, contrast=made.KOREAN, width=w
+    ),
+    "site_prior": lambda p, w: figures.site_prior(
+        made.site_prior(), made.site_bound(), p, contrast=made.KOREAN, width=w
     ),
     "permutation": lambda p, w: figures.permutation_null(made.permutation()[1], made.permutation()[0], width=w),
     "recalibrated": lambda p, w: figures.recalibrated(made.recalibrated(), p, width=w),

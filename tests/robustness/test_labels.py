@@ -62,6 +62,29 @@ def test_tipping_points_are_the_errors_that_fake_it() -> None:
     assert np.isnan(tipping_sensitivity(0.2, 0.0001, 0.9, 0.99))  # False ones alone are more than the lower share.
 
 
+def test_a_tipping_error_is_at_most_everything() -> None:
+    """The worst labels that can be: every cell called, or none. Beyond these limits there is nothing."""
+    # Every cell is seen as the type: 1 = 1 x true + (1 - specificity) x (1 - true) needs a specificity of 0.
+    assert tipping_specificity(1.0, 0.5, 1.0, 1.0) == pytest.approx(1)
+    assert tipping_specificity(0.5, 0.5, 1.0, 1.0) == 0
+    # No cell is: the sensitivity there would be 0.
+    assert tipping_sensitivity(0.5, 0.0, 1.0, 1.0) == pytest.approx(1)
+    assert tipping_sensitivity(0.5, 0.5, 0.8, 1.0) == pytest.approx(0)
+    # A lower share of 0.2 % where 1 % of the other cells are called falsely: a sensitivity below 0.
+    assert np.isnan(tipping_sensitivity(0.3, 0.002, 0.9, 0.99))
+    assert np.isnan(tipping_sensitivity(0.0, 0.0, 1.0, 1.0))  # Nothing to miss.
+    assert np.isnan(tipping_specificity(1.0, 1.0, 1.0, 1.0))  # No other cell to call.
+    assert np.isnan(true_share(0.6, 0.5, 1.0))
+
+
+def test_true_shares_go_from_none_to_all() -> None:
+    assert true_share(0.01, 0.9, 0.99) == pytest.approx(0)
+    assert true_share(0.9, 0.9, 0.99) == pytest.approx(1)
+    assert np.isnan(true_share(0.5, 0.4, 0.5))  # Worse than chance.
+    assert apparent_share(0.0, 0.9, 0.99) == pytest.approx(0.01)
+    assert apparent_share(1.0, 0.9, 0.99) == pytest.approx(0.9)
+
+
 def test_tables_start_from_the_estimates_and_tip_to_one(compared: Comparison) -> None:
     tables = label_tables(compared)
     table = tables["misclassification"].set_index("contrast")
@@ -90,6 +113,63 @@ def test_the_grid_holds_the_estimate_where_nothing_differs(compared: Comparison)
     assert (np.diff(falling) < 0).all()  # The better the labels of side a, the smaller its true share.
 
 
+def test_the_grid_goes_from_worse_labels_of_one_side_to_worse_of_the_other(compared: Comparison) -> None:
+    """Its ends, and every point of it against the algebra: the better side has the assumed errors."""
+    sensitivity, specificity = 0.95, 0.9995
+    tables = label_tables(compared, default=(sensitivity, specificity))
+    row = tables["misclassification"].set_index("contrast").loc["population: Japanese - Korean"]
+    grid = tables["misclassification_grid"]
+    grid = grid[grid["contrast"] == "population: Japanese - Korean"]
+    reach = min(row["share_a"], row["share_b"]) / 2
+    for column, end in (("sensitivity_difference", 0.3), ("specificity_difference", reach)):
+        values = grid[column].unique()
+        assert len(values) == 25
+        assert (values.min(), values.max()) == pytest.approx((-end, end))
+    assert len(grid) == 25 * 25
+    share_a = special.expit(special.logit(row["share_b"]) + row[["estimate", "ci_low", "ci_high"]].astype(float))
+    known = 0
+    for point in grid.iloc[::31].to_dict("records"):
+        d, e = point["sensitivity_difference"], point["specificity_difference"]
+        at_a = (sensitivity + min(d, 0), specificity + min(e, 0))
+        at_b = (sensitivity - max(d, 0), specificity - max(e, 0))
+        true_b = (row["share_b"] + at_b[1] - 1) / (sum(at_b) - 1)
+        for name, share in share_a.items():
+            true_a = (share + at_a[1] - 1) / (sum(at_a) - 1)
+            if 0 < true_a < 1 and 0 < true_b < 1:
+                known += 1
+                assert point[name] == pytest.approx(special.logit(true_a) - special.logit(true_b))
+            else:
+                assert np.isnan(point[name])
+    assert known > 30
+
+
+def test_errors_that_just_include_no_difference_are_smaller(compared: Comparison) -> None:
+    """The limit of the interval that is nearer to no difference is tipped, whichever side is higher."""
+    for contrast, (at, low) in (
+        ("population: Japanese - Korean", ("JP", "ci_low")), ("population: Korean - SG_Malay", ("SG", "ci_high")),
+    ):  # fmt: skip
+        row = label_tables(compared)["misclassification"].set_index("contrast").loc[contrast]
+        assert row["lower_specificity_at"] == at
+        share_a = special.expit(special.logit(row["share_b"]) + row[low])
+        high, less = max(share_a, row["share_b"]), min(share_a, row["share_b"])
+        # Perfect labels: a specificity of c shows a share p as p + (1 - c)(1 - p); a sensitivity s as s p.
+        assert row["specificity_drop_significance"] == pytest.approx((high - less) / (1 - less))
+        assert row["sensitivity_drop_significance"] == pytest.approx(1 - less / high)
+    unclear = label_tables(compared)["misclassification"]
+    unclear = unclear[(unclear["ci_low"] < 0) & (unclear["ci_high"] > 0)]
+    assert len(unclear)
+    assert (unclear[["specificity_drop_significance", "sensitivity_drop_significance"]] == 0).all(axis=None)
+
+
+def test_errors_of_several_sites_are_their_mean(compared: Comparison) -> None:
+    """The rest of the Koreans are 48 samples at JP and 72 at SG."""
+    table = label_tables(compared, default=(0.9, 0.999), by_site={"JP": (0.6, 0.995)})["misclassification"]
+    row = table.set_index("contrast").loc["population: Korean - rest"]
+    assert (row["site_a"], row["site_b"]) == ("KR", "JP, SG")
+    assert row["sensitivity_b"] == pytest.approx((48 * 0.6 + 72 * 0.9) / 120)
+    assert row["specificity_b"] == pytest.approx((48 * 0.995 + 72 * 0.999) / 120)
+
+
 def test_errors_of_a_site_reach_its_contrasts(compared: Comparison) -> None:
     table = label_tables(compared, default=(0.9, 0.999), by_site={"KR": (0.6, 0.999)})["misclassification"]
     row = table.set_index("contrast").loc["population: Japanese - Korean"]
@@ -112,9 +192,17 @@ def test_labels_worse_than_the_data_allow_say_so(compared: Comparison) -> None:
         ("KX=0.9,0.9", "there is no site 'KX'. Known: JP, KR."),
         ("KR=0.4,0.5", "better than chance"),
         ("KR=1.2,0.9", "between 0 and 1"),
+        ("KR=0.9,-0.1", "between 0 and 1"),
+        ("KR=0.5,0.5", "better than chance"),
     ],
 )
 def test_wrong_errors_are_refused(text: str, message: str) -> None:
     with pytest.raises(AidaError) as error:
         parse_errors((text,), ["KR", "JP"])
     assert message in str(error.value)
+
+
+def test_perfect_labels_and_labels_just_better_than_chance_are_taken() -> None:
+    assert parse_errors(("KR=1,1",), ["KR"]) == {"KR": (1.0, 1.0)}
+    assert parse_errors(("KR=0.5,0.51",), ["KR"]) == {"KR": (0.5, 0.51)}
+    assert parse_errors(("KR=0.01,1",), ["KR"]) == {"KR": (0.01, 1.0)}

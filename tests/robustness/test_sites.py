@@ -11,8 +11,11 @@ import pytest
 from scipy import special, stats
 
 from aida_tools.results.refit import Comparison, load_comparison
+from aida_tools.robustness import reml
 from aida_tools.robustness.bound import share_shift, site_bound
-from aida_tools.robustness.sites import site_tables, site_weights
+from aida_tools.robustness.controls import noticeable
+from aida_tools.robustness.prior import SITE_SDS
+from aida_tools.robustness.sites import batch_spread, between_sites, controls_of, site_tables, site_weights
 
 from .conftest import EFFECTS, SITES, compare_cohort, make_cohort
 
@@ -130,6 +133,168 @@ def test_one_batch_a_site_has_no_spread_between_batches(tmp_path: Path) -> None:
     assert tables["site_bound"]["batch_sd"].isna().all()
     assert tables["site_bound"]["note"].str.contains("no site has several batches").all()
     assert set(tables["recalibrated"]["status"]) == {"not-estimable"}
+
+
+def test_controls_are_the_samples_that_can_be_compared(compared: Comparison) -> None:
+    """Not those without a site, nor without cells of the denominator; a batch name of two sites is two batches."""
+    every, names = controls_of(compared)
+    assert names == ["JP", "KR", "SG"]
+    assert (len(every.counts), every.unknown) == (14, 0)
+    at = np.flatnonzero(compared.samples["is_control"].to_numpy())
+    samples = compared.samples.copy()
+    samples.loc[at[0], "site"] = None
+    samples.loc[at[1:3], "batch"] = None
+    samples.loc[at[3:], "batch"] = "same"
+    totals = compared.primary.totals.copy()
+    totals[at[4]] = 0
+    other = Comparison(compared.results)
+    other.__dict__["samples"] = samples
+    key = compared.options["annotator"], compared.options["denominator"]
+    other.__dict__["denominators"] = {key: replace(compared.primary, totals=totals)}
+    fewer, names = controls_of(other)
+    assert (len(fewer.counts), fewer.unknown) == (12, 2)
+    left = np.delete(at, [0, 4])
+    np.testing.assert_array_equal(fewer.totals, compared.primary.totals[left])
+    np.testing.assert_array_equal(fewer.counts, compared.primary.counts[left, 0])
+    assert [names[code] for code in fewer.sites] == compared.samples.loc[left, "site"].tolist()
+    assert len(np.unique(fewer.batches)) == 4  # `same` at three sites, and the unknown ones.
+
+
+def test_plausible_site_effects_are_simulated_ones(compared: Comparison) -> None:
+    """Columns of the bound against 200,000 site effects drawn from the half-normal: the design has no controls."""
+    samples = compared.samples.assign(is_control=False)
+    other = Comparison(compared.results)
+    other.__dict__["samples"] = samples
+    other.__dict__["selection"] = compared.selection
+    tables = site_tables(other)
+    bound = tables["site_bound"].set_index("contrast")
+    rng = np.random.default_rng(2)
+    sd = np.abs(rng.normal(0, 0.3, 200_000))
+    weights = site_weights(compared)
+    for contrast in ("population: Japanese - Korean", "population: SG_Malay - rest"):
+        row = bound.loc[contrast]
+        w = np.array(list(weights[contrast].values()))
+        assert row["spread"] == pytest.approx(w @ w)
+        left = row["estimate"] - (rng.normal(size=(len(sd), len(w))) * sd[:, None]) @ w
+        sign = np.sign(row["estimate"])
+        end = row["ci_low" if sign > 0 else "ci_high"] - row["estimate"]
+        # Four standard errors of a share among 200,000.
+        assert row["keeps_sign"] == pytest.approx((left * sign > 0).mean(), abs=0.0045)
+        assert row["keeps_interval"] == pytest.approx(((left + end) * sign > 0).mean(), abs=0.0045)
+        assert row["plausible_site_sd"] == pytest.approx(np.quantile(sd, 0.5), rel=0.02)
+        assert row["plausible_site_sd_high"] == pytest.approx(np.quantile(sd, 0.95), rel=0.02)
+        assert row["rests_on"] == "half-normal of scale 0.30 (the least that is assumed)"
+    np.testing.assert_allclose(tables["site_prior"]["density"], tables["site_prior"]["start"], rtol=1e-5)
+
+
+def test_what_the_prior_rests_on_is_said(compared: Comparison) -> None:
+    tables = site_tables(compared)
+    row = tables["site_bound"].iloc[0]
+    assert row["rests_on"] == (
+        "half-normal of scale 0.30 (the least that is assumed) and what the control samples at 3 sites say of it"
+    )
+    likely = -((SITE_SDS - 0.8) ** 2) / 0.02
+    others = site_tables(compared, others=[likely, likely])["site_bound"].iloc[0]
+    assert others["rests_on"].endswith("control samples at 3 sites say of it and 2 other cohorts")
+    assert others["plausible_site_sd"] > 2 * row["plausible_site_sd"]
+    assert others["keeps_sign"] < row["keeps_sign"]
+
+
+def test_batches_that_vary_widen_the_prior(tmp_path: Path) -> None:
+    samples, counts = make_cohort(5, controls=0, batch_sd=0.7)
+    compared = load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
+    row = site_tables(compared)["site_bound"].iloc[0]
+    assert row["batch_sd"] > 0.4
+    assert row["rests_on"] == f"half-normal of scale {row['batch_sd']:.2f} (as batches of one site vary)"
+    assert row["plausible_site_sd"] == pytest.approx(row["batch_sd"] * stats.halfnorm.median(), rel=1e-3)
+
+
+def test_batches_inside_sites_have_the_spread_of_a_simpler_analysis(compared: Comparison) -> None:
+    """Balanced batches without covariates: the analysis of variance of the batch means."""
+    plain = Comparison(replace(compared.results, options=compared.options | {"formula": "~ population"}))
+    found = batch_spread(plain)
+    assert isinstance(found, tuple)
+    sd, low, high = found
+    assert low <= sd <= high
+    kept, counts = plain.selection.samples, plain.chosen(plain.primary, plain.selection)
+    logits, _ = reml.empirical_logits(counts.counts[:, 0], counts.totals)
+    frame = kept.assign(y=logits - pd.Series(logits).groupby(kept["population"]).transform("mean"))
+    n_batches, n_sites = frame["batch"].nunique(), frame["site"].nunique()
+    means = frame.groupby("batch")["y"].mean()
+    between = 12 * float((means**2).sum()) / (n_batches - n_sites)
+    inside = float(((frame["y"] - frame["batch"].map(means)) ** 2).sum()) / (len(frame) - n_batches - 1)
+    assert sd == pytest.approx(np.sqrt(max((between - inside) / 12, 0)), abs=0.02)
+
+
+def test_no_batch_of_several_samples_has_no_spread(compared: Comparison) -> None:
+    def of(**changed: object) -> tuple[float, float, float] | str:
+        other = Comparison(compared.results)
+        samples = compared.selection.samples.assign(**changed)
+        other.__dict__["selection"] = replace(compared.selection, samples=samples)
+        return batch_spread(other)
+
+    assert of(batch=None) == "no batch holds several samples"
+    assert of(batch=lambda t: t["sample_id"]) == "no batch holds several samples"
+    assert of(batch=lambda t: t["site"]) == "no site has several batches"
+
+
+def test_false_calls_beside_the_correction(compared: Comparison) -> None:
+    """Every column against its definition, from the shares of `controls_effect.tsv`."""
+    tables = site_tables(compared)
+    effect = tables["controls_effect"]
+    shares = effect[effect["quantity"] == "share"].set_index("site")["estimate"]
+    table = tables["recalibrated"].set_index("contrast")
+    row = table.loc["population: Japanese - Korean"]
+    difference = effect[(effect["site"] == "JP") & (effect["other_site"] == "KR")].iloc[0]
+    assert row["control_difference"] == pytest.approx(difference["estimate"])
+    assert (row["control_std_error"], row["control_df"]) == pytest.approx((difference["std_error"], difference["df"]))
+    logits = special.logit(shares[["JP", "KR"]].to_numpy())
+    assert row["control_share"] == pytest.approx(special.expit(logits.mean()))
+    assert row["donor_share"] == pytest.approx(special.expit(special.logit([row["share_a"], row["share_b"]]).mean()))
+    false = (shares - shares[["JP", "KR"]].min()) / (1 - shares[["JP", "KR"]].min())
+    true = [(row[f"share_{side}"] - false[site]) / (1 - false[site]) for side, site in (("a", "JP"), ("b", "KR"))]
+    added = special.logit([row["share_a"], row["share_b"]]) - special.logit(true)
+    assert row["false_call_difference"] == pytest.approx(added[0] - added[1])
+    assert row["correction_difference"] == pytest.approx(row["control_difference"] - row["false_call_difference"])
+    assert row["recalibrated"] == pytest.approx(row["estimate"] - row["control_difference"])
+    for _, one in table.iterrows():
+        assert noticeable(one["correction_difference"], one["control_std_error"]) == (
+            "if the sites differ by false calls" in str(one["note"])
+        )
+
+
+def test_controls_missing_at_a_site_are_named(compared: Comparison) -> None:
+    samples = compared.samples.copy()
+    samples.loc[samples["is_control"] & (samples["site"] == "KR"), "site"] = None
+    other = Comparison(compared.results)
+    other.__dict__["samples"] = samples
+    other.__dict__["selection"] = compared.selection
+    table = site_tables(other)["recalibrated"].set_index("contrast")
+    assert table.loc["population: Japanese - Korean", "status"] == "no-controls"
+    assert table.loc["population: Japanese - Korean", "note"] == "no control sample at site KR"
+    assert table.loc["population: Japanese - SG_Malay", "status"] == "recalibrated"
+
+
+def test_samples_without_a_site_are_said_and_not_corrected(tmp_path: Path) -> None:
+    samples, counts = make_cohort(2)
+    samples.loc[(samples["batch"] == "KR_B00") & ~samples["is_control"], "site"] = None
+    compared = load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
+    tables = site_tables(compared)
+    row = tables["recalibrated"].set_index("contrast").loc["population: Japanese - Korean"]
+    assert (row["status"], row["note"]) == (
+        "not-estimable", "the site of some samples is not recorded: no control can stand for it",
+    )  # fmt: skip
+    note = tables["site_bound"].set_index("contrast").loc["population: Japanese - Korean", "note"]
+    assert "sites: not recorded for 12 samples, whose site effects are not counted" in note
+
+
+def test_contrasts_that_no_site_enters_have_no_bound(compared: Comparison) -> None:
+    for status, bounded in (("indirect", False), ("between-batch", False), ("within-site", False), ("too-few", True)):
+        other = Comparison(compared.results)
+        other.__dict__["estimates"] = compared.estimates.assign(status=status)
+        rows = between_sites(other)
+        assert len(rows) == (10 if bounded else 0)
+    assert {row["status"] for row in between_sites(compared)} == {"between-site"}
 
 
 def test_tables_hold_numbers_not_text(compared: Comparison) -> None:

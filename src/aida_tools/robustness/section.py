@@ -75,7 +75,9 @@ def _controls(results: Results, again: dict[str, Any]) -> str:
         f"{ran}. After subtracting the differences that these controls show between the sites, the odds ratio is "
         f"{interval(value, low, high)} ([figure:recalibrated])."
     )
-    if noticeable(again["correction_difference"], again["control_std_error"]):
+    if pd.notna(again.get("correction_difference")) and noticeable(
+        again["correction_difference"], again["control_std_error"]
+    ):
         said += (
             f" The controls' share ({percent(again['control_share'])}) is not the donors' "
             f"({percent(again['donor_share'])}): if false calls made the sites differ, the odds ratio would be "

@@ -311,10 +311,10 @@ def site_prior(
     right.set_xlabel("of the plausible site effects")
     right.set_title("What the contrasts survive")
     rows_to_read(right)
-    density = "given the controls" if changed else "assumed"
+    density = "given the data" if changed else "assumed"
     handles = [
         Patch(color=_SITE, alpha=0.35, linewidth=0, label=f"plausible, {density}"),
-        *([Line2D([], [], color=MUTED, linewidth=0.9, linestyle="dashed", label="before the controls")] * changed),
+        *([Line2D([], [], color=MUTED, linewidth=0.9, linestyle="dashed", label="before the data")] * changed),
         *(
             Line2D(
                 [], [], color=INK, linewidth=0.9, label=f"enough for {two_lines(palette.contrast(contrast), 30, 60)}"
