@@ -183,3 +183,21 @@ def test_the_closed_form_foresees_the_power_of_the_simulation(results: pd.DataFr
 def test_no_model_repairs_an_unknown_site(results: pd.DataFrame) -> None:
     rows = results[(results["scenario"] == "C") & (results["contrast"] == "between-site, no effect")]
     assert (rows["rejected"].dropna() > 0.5).all()
+
+
+def test_every_design_was_drawn_a_thousand_times(results: pd.DataFrame) -> None:
+    asked = {(name, a.contrast) for name, s in {**designs.SCENARIOS, **designs.CONTROLS}.items() for a in s.asked}
+    rows = results.set_index(["scenario", "contrast"]).loc[sorted(asked)]
+    assert len(rows) == len(asked)
+    assert (rows["cohorts"] >= 1000).all()
+    assert set(results["scenario"]) == set(run.SCENARIOS)
+
+
+def test_labels_are_what_they_should_be(results: pd.DataFrame) -> None:
+    """An artefact is not called within-site beyond the test's own error, nor anything supported that is not true."""
+    rows = results[results["scenario"].isin(run.OF_DESIGNS)].set_index(["scenario", "contrast"])
+    slack = 2 * np.sqrt(0.05 * 0.95 / rows["cohorts"])
+    assert (rows["as_expected"] > 0.99).all()
+    assert (rows["wrong"].dropna() < 0.06 + slack).all()
+    assert (rows["supported"] < 0.05 + slack).all()
+    assert (rows.loc[rows["expected"] != "within-site", "supported"] == 0).all()

@@ -41,6 +41,7 @@ def estimate(contrast: str, ratio: float | None, **values: Any) -> dict[str, Any
         "cohort": "c", "annotator": "author", "cell_type": "Treg", "denominator": "CD4_T",
         "model": "betabinomial-mixed", "contrast": f"population: {contrast}", "status": "between-site",
         "aliased_with": None, "n_samples_a": 60, "n_samples_b": 200, "share_a": 0.04, "share_b": 0.04,
+        "superseded": False,
     }  # fmt: skip
     if ratio is not None:
         error = values.pop("error", 0.1)
@@ -56,6 +57,7 @@ def results(
     *rows: dict[str, Any], synthetic: bool = False, controls: int = 0, sites: int = 2, **options: Any
 ) -> Results:
     estimates = pd.DataFrame(list(rows), columns=ESTIMATES.names)
+    estimates["superseded"] = estimates["superseded"].astype(bool)
     for column in ("estimate", "ci_low", "ci_high", "q_value", "share_a", "share_b", "statistic"):
         estimates[column] = estimates[column].astype(float)
     populations = ["Korean", "Japanese"]

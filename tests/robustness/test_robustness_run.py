@@ -23,7 +23,7 @@ from aida_tools.robustness.step import Options
 from .conftest import SITES, SMALL, compare_cohort, make_cohort
 
 TABLES = {
-    "site_bound", "controls_effect", "recalibrated", "leave_one_out", "permutation", "permutation_null",
+    "site_bound", "site_prior", "controls_effect", "recalibrated", "leave_one_out", "permutation", "permutation_null",
     "misclassification", "misclassification_grid", "specification", "specification_summary",
 }  # fmt: skip
 FEW = Options(permutations=50, specifications=5, covariates=(), strata=())

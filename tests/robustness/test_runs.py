@@ -40,7 +40,8 @@ def test_a_site_difference_agrees_with_r(oracle: pd.Series, case: str) -> None:
     value, error, df = found.combine(weights)
     assert value == pytest.approx(want["estimate"], rel=1e-5)
     assert error == pytest.approx(want["se"], rel=1e-5)
-    assert df == pytest.approx(want["df"], rel=1e-5)
+    assert found.satterthwaite(weights) == pytest.approx(want["df"], rel=1e-5)
+    assert df == pytest.approx(max(want["df"], found.least_df), rel=1e-5)
     if "se_plain" in want:
         assert np.sqrt(weights @ found.plain @ weights) == pytest.approx(want["se_plain"], rel=1e-5)
         assert found.run_variance == pytest.approx(want["run_variance"], rel=1e-5)
@@ -76,6 +77,18 @@ def test_degrees_of_freedom_are_counted_between_and_within_runs() -> None:
     donors = np.tile(np.arange(3), 4)
     design = np.column_stack([sites == 0, sites == 1, donors == 1, donors == 2]).astype(float)
     assert degrees(design, run) == (4 - 2, 12 - 4 - 2)
+
+
+def test_degrees_of_freedom_are_no_fewer_than_those_of_either_part() -> None:
+    """Two runs a site, of three donors and of one: 2 degrees of freedom between runs and 2 within, not 0.5."""
+    run, donors = np.array([0, 0, 0, 1, 2, 2, 2, 3]), np.array([0, 1, 2, 0, 0, 1, 2, 0])
+    x = np.column_stack([run < 2, run >= 2, donors == 1, donors == 2]).astype(float)
+    assert degrees(x, run) == (2, 2)
+    found = fit_runs(np.random.default_rng(1).normal(0, 1, 8), x, run)
+    assert isinstance(found, RunFit)
+    weights = np.array([1.0, -1, 0, 0])
+    assert found.satterthwaite(weights) < 2
+    assert found.combine(weights)[2] == 2
 
 
 def test_the_order_of_samples_and_the_names_of_runs_do_not_matter() -> None:

@@ -10,11 +10,11 @@ import pandas as pd
 from scipy import stats
 
 from aida_tools.core.names import ESTIMATED
-from aida_tools.design.contrasts import Contrast
+from aida_tools.design.contrasts import REST, Contrast
 from aida_tools.design.denominator import Denominator
-from aida_tools.design.matrix import build_design
+from aida_tools.design.matrix import build_design, independent_columns
 from aida_tools.design.questions import batch_codes
-from aida_tools.design.sites import side_masks
+from aida_tools.design.sites import Places, side_masks
 from aida_tools.results.refit import Comparison
 from aida_tools.robustness import reml
 from aida_tools.robustness.permute import Null, count_arrangements, curvature, permutation_test
@@ -84,15 +84,19 @@ def _sides(compared: Comparison, contrast: Contrast, counts: Denominator, cell_t
     frame = samples[keep].reset_index(drop=True)
     codes = batch_codes(frame)
     batches = np.arange(len(frame)) if codes is None else codes
-    site = np.asarray(frame["site"].astype(object).where(frame["site"].notna(), None))
-    design = build_design(formula.without([contrast.column]), frame)
-    adjusted = None not in site and design.spans((site[:, None] == np.unique(site)).astype(float))
+    places, design = Places(frame), build_design(formula.without([contrast.column]), frame)
+    nuisance, adjusted = design.matrix, None not in places.site and design.spans(places.of_site)
+    shared = np.empty(0) if None in places.site else _both(places.site, on_a[keep])
+    if not adjusted and len(shared) and (contrast.b != REST or len(shared) == len(places.sites)):
+        # As in the reported analysis: a site's effect is taken out of a contrast that can be estimated without it.
+        columns = np.hstack([nuisance, places.of_site])
+        nuisance, adjusted = columns[:, independent_columns(columns)[0]], True
     chosen = counts.counts[keep, counts.types.index(cell_type)]
-    return _Sides(frame, chosen, counts.totals[keep], on_a[keep], batches, site, design.matrix, adjusted)
+    return _Sides(frame, chosen, counts.totals[keep], on_a[keep], batches, places.site, nuisance, adjusted)
 
 
 def _both(codes: np.ndarray, on_a: np.ndarray) -> np.ndarray:
-    """Return the codes that stand on both sides."""
+    """Return what stands on both sides."""
     return np.intersect1d(codes[on_a], codes[~on_a])
 
 

@@ -20,10 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import interpolate, stats
 
+from aida_tools.design.sites import PLAUSIBLE_SITE_SD
 from aida_tools.robustness.reml import MAX_SD
 
-#: Scale of the half-normal where batches do not vary more.
-LEAST_SCALE = 0.3
 #: Standard deviations that a log-likelihood is given at, closer together where they are small.
 SITE_SDS = MAX_SD * np.linspace(0, 1, 41) ** 2
 #: Steps between two of these.
@@ -95,7 +94,7 @@ def site_prior(batch_sd: float, logliks: Sequence[np.ndarray] = ()) -> SitePrior
         Restricted log-likelihoods of independent measurements, each at `SITE_SDS`, shape (41,): of control samples, of
         the sites of other cohorts.
     """
-    scale = max(LEAST_SCALE, batch_sd) if batch_sd == batch_sd else LEAST_SCALE
+    scale = float(np.fmax(PLAUSIBLE_SITE_SD, batch_sd))
     fine = np.interp(np.arange((len(SITE_SDS) - 1) * _FINE + 1) / _FINE, np.arange(len(SITE_SDS)), SITE_SDS)
     start = stats.halfnorm.pdf(fine, scale=scale)
     log = stats.halfnorm.logpdf(fine, scale=scale)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,10 +15,9 @@ from aida_tools.core.words import counted, listed, percent
 from aida_tools.design.contrasts import Contrast
 from aida_tools.design.matrix import build_design, independent_columns
 from aida_tools.design.questions import batch_codes
+from aida_tools.design.sites import PLAUSIBLE_SITE_SD, Places
 from aida_tools.models.data import Estimate
-from aida_tools.models.settings import Setting
 from aida_tools.results.refit import Comparison
-from aida_tools.results.scale import on_log_odds
 from aida_tools.robustness import reml
 from aida_tools.robustness.bound import share_shift, site_bound
 from aida_tools.robustness.controls import (
@@ -34,94 +31,43 @@ from aida_tools.robustness.controls import (
     site_shares,
     site_spread,
 )
-from aida_tools.robustness.prior import LEAST_SCALE, SITE_SDS, SitePrior, site_prior
+from aida_tools.robustness.prior import SITE_SDS, SitePrior, site_prior
+from aida_tools.robustness.runs import degrees
 from aida_tools.robustness.tables import CONTROLS_EFFECT, RECALIBRATED, SITE_BOUND, SITE_PRIOR
 
-#: Log odds by which a site is shifted to see what that does to a contrast.
-_STEP = 0.1
+#: Weights of sites below this are rounding.
+_NO_WEIGHT = 1e-6
 
 
-class Sites:
-    """The samples of the primary comparison at their sites."""
+def site_weights(compared: Comparison) -> dict[str, dict[str, float]]:
+    """Return what a shift of one unit at each site does to each estimated contrast: contrast -> site -> weight."""
+    rows = compared.refit(compared.contrasts)
+    return {row["contrast"]: row["_site_leaks"] for row in rows if "_site_leaks" in row}
 
-    def __init__(self, compared: Comparison) -> None:
-        self.compared, self.selection = compared, compared.selection
-        counts = compared.chosen(compared.primary, self.selection)
-        some = counts.totals > 0
-        self.samples = self.selection.samples[some].reset_index(drop=True)
-        self.denominator = counts.take(some)
-        self.focus = self.denominator.types.index(compared.options["focus"])
-        self.names = sorted(self.samples["site"].dropna().unique())
-        #: 0/1 columns of the sites, shape (n, s).
-        self.columns = (self.samples["site"].to_numpy()[:, None] == np.array(self.names, dtype=object)).astype(float)
 
-    @cached_property
-    def settings(self) -> list[Setting]:
-        """The designs of the contrasts."""
-        c = self.compared
-        return c.settings(c.primary, self.selection, c.contrasts, c.options["model"])
+def batch_spread(compared: Comparison) -> tuple[float, float, float] | str:
+    """Return the standard deviation of batches inside sites and its 95 % limits, or why there is none.
 
-    def _shifted(self, site: int, step: float) -> dict[str, float]:
-        """Multiply the odds of the focus type at one site by exp(step); return every contrast by its name."""
-        d, here = self.denominator, self.columns[:, site] > 0
-        share = d.counts[here, self.focus] / d.totals[here]
-        counts = d.counts.copy()
-        counts[here, self.focus] = d.totals[here] * special.expit(special.logit(share) + step)
-        settings = [replace(setting, denominator=replace(d, counts=counts)) for setting in self.settings]
-        options = self.compared.options
-        rows = self.compared.rows(settings, options["focus"], options["model"])
-        return {row["contrast"]: on_log_odds(row).get("estimate", np.nan) for row in rows}
-
-    @cached_property
-    def _slopes(self) -> pd.DataFrame:
-        """What a shift of one unit at each site does to each contrast, from refits: contrasts x sites."""
-        up, down = (
-            pd.DataFrame([self._shifted(site, step) for site in range(len(self.names))]) for step in (_STEP, -_STEP)
-        )
-        return ((up - down) / (2 * _STEP)).T
-
-    @cached_property
-    def weights(self) -> dict[str, np.ndarray]:
-        """What a shift of one unit at each site does to each contrast that can be estimated, each of shape (s,).
-
-        Where the design can take up such shifts this is algebra: +1 and -1 for populations of one site each. Otherwise
-        (one of several populations of a site against the rest) it depends on how the model weighs its samples.
-        """
-        out = {}
-        for setting in self.settings:
-            algebra = setting.design.spans(self.columns)
-            for question in setting.questions:
-                name = str(question.contrast)
-                if not question.status:
-                    if algebra:
-                        taken_up = np.linalg.lstsq(setting.design.matrix, self.columns, rcond=None)[0]
-                        out[name] = question.vector @ taken_up
-                    else:
-                        out[name] = self._slopes.loc[name].to_numpy(float)
-        return {name: w for name, w in out.items() if np.isfinite(w).all()}
-
-    def _groups(self) -> list[np.ndarray]:
-        """Return the random factors: batches (where recorded) and the samples themselves."""
-        batches = batch_codes(self.samples)
-        alone = np.arange(len(self.samples))
-        return [alone] if batches is None or len(np.unique(batches)) == len(alone) else [batches, alone]
-
-    def batch_sd(self) -> tuple[float, float, float] | str:
-        """Return the standard deviation of batches inside sites and its 95 % limits, or why there is none."""
-        groups = self._groups()
-        if len(groups) < 2:
-            return "no batch holds several samples"
-        within = np.hstack([build_design(self.selection.formula, self.samples).full, self.columns])
-        design = within[:, independent_columns(within)[0]]
-        batches = (groups[0][:, None] == np.unique(groups[0])).astype(float)
-        beyond = len(independent_columns(np.hstack([design, batches]))[0]) - design.shape[1]
-        if beyond < 1:
-            return "no site has several batches"
-        if len(design) - design.shape[1] - beyond < 1:
-            return "too few samples to tell batches from donors"
-        response, variance = reml.empirical_logits(self.denominator.counts[:, self.focus], self.denominator.totals)
-        sd = float(reml.fit(response, variance, design, groups).sd[0])
-        return sd, *reml.profile_interval(response, variance, design, groups, 0)
+    One sample a donor, adjusted for the formula and the sites; batches and donors are random.
+    """
+    selection = compared.selection.one_a_donor()
+    counts = compared.chosen(compared.primary, selection)
+    some = counts.totals > 0
+    samples, counts = selection.samples[some].reset_index(drop=True), counts.take(some)
+    batches, alone = batch_codes(samples), np.arange(len(samples))
+    if batches is None or len(np.unique(batches)) == len(alone):
+        return "no batch holds several samples"
+    within = np.hstack([build_design(selection.formula, samples).full, Places(samples).of_site])
+    design = within[:, independent_columns(within)[0]]
+    between, inside = degrees(design, batches)
+    if between < 1:
+        return "no site has several batches"
+    if inside < 1:
+        return "too few samples to tell batches from donors"
+    focus = counts.counts[:, counts.types.index(compared.options["focus"])]
+    response, variance = reml.empirical_logits(focus, counts.totals)
+    sd = float(reml.fit(response, variance, design, [batches, alone]).sd[0])
+    return sd, *reml.profile_interval(response, variance, design, [batches, alone], 0)
 
 
 def controls_of(compared: Comparison) -> tuple[Controls, list[str]]:
@@ -174,11 +120,11 @@ def _t_interval(estimate: Estimate | Difference) -> dict[str, float]:
     return {"ci_low": value - half, "ci_high": value + half}
 
 
-def between_sites(compared: Comparison) -> list[tuple[Contrast, dict[str, Any]]]:
-    """Return the primary contrasts that a site effect enters, or that are not estimated, with their estimates."""
+def between_sites(compared: Comparison) -> list[dict[str, Any]]:
+    """Return the rows of the primary contrasts that a site effect enters, and of those that are not estimated."""
     rows = [{str(k): v for k, v in r.items()} for r in compared.estimates.to_dict("records")]
     free = set(ESTIMATED) - {"between-site"}
-    return [(c, r) for c, r in zip(compared.contrasts, rows, strict=True) if r["status"] not in free]
+    return [r for r in rows if r["status"] not in free]
 
 
 def _prior_of(
@@ -188,7 +134,7 @@ def _prior_of(
     batch_sd = batch[0] if isinstance(batch, tuple) else np.nan
     measured = [spread.loglik] if isinstance(spread, Spread) else []
     prior = site_prior(batch_sd, [*measured, *others])
-    of = "as batches of one site vary" if prior.scale > LEAST_SCALE else "the least that is assumed"
+    of = "as batches of one site vary" if prior.scale > PLAUSIBLE_SITE_SD else "the least that is assumed"
     said = [f"half-normal of scale {prior.scale:.2f} ({of})"]
     if measured:
         said.append(f"what the control samples at {n_sites} sites say of it")
@@ -199,7 +145,6 @@ def _prior_of(
 
 def bound_table(
     compared: Comparison,
-    sites: Sites,
     batch: tuple[float, float, float] | str,
     spread: Spread | str,
     plausible: tuple[SitePrior, str],
@@ -216,16 +161,17 @@ def bound_table(
     reasons = [
         f"{what}: {found}" for what, found in (("batches", batch), ("controls", spread)) if isinstance(found, str)
     ]
+    unknown = int(compared.selection.samples["site"].isna().sum())
+    if unknown:
+        reasons.append(f"sites: not recorded for {counted(unknown, 'sample')}, whose site effects are not counted")
     rows = []
-    for contrast, estimate in asked:
+    for estimate in asked:
         row: dict[str, Any] = {name: estimate.get(name) for name in SITE_BOUND.names} | known
         row["note"] = "; ".join(reasons) or None
-        weights = None if estimate["status"] != "between-site" else sites.weights.get(str(contrast))
-        if weights is None:
-            row["note"] = estimate["note"] or "the contrast is not estimable in these samples"
-            rows.append(row)
+        if estimate["status"] != "between-site":
+            rows.append(row | {"note": estimate["note"] or "the contrast is not estimable in these samples"})
             continue
-        row["spread"] = float(weights @ weights)
+        row["spread"] = float(estimate["site_spread"])
         if row["spread"] < 1e-12:
             rows.append(row | {"status": "no-site-recorded", "note": "no site is recorded, so none can be weighed"})
             continue
@@ -301,7 +247,7 @@ def _false_calls(
     sides = row["share_a"], row["share_b"]
     if not all(0 < share < 1 for share in sides):
         return {}
-    used = [name for name in shares if abs(weights.get(name, 0.0)) > 1e-6]
+    used = [name for name in shares if abs(weights.get(name, 0.0)) > _NO_WEIGHT]
     w, at = np.array([weights[name] for name in used]), np.array([shares[name] for name in used])
     control = float(special.expit(np.average(special.logit(at), weights=np.abs(w))))
     donors = float(special.expit(special.logit(sides).mean()))
@@ -324,21 +270,26 @@ def _false_calls(
     return out | {"note": "; ".join(text for text in (row["note"], said) if pd.notna(text) and text) or None}
 
 
-def recalibrated_table(compared: Comparison, sites: Sites, controls: Controls, names: list[str]) -> pd.DataFrame:
+def recalibrated_table(compared: Comparison, controls: Controls, names: list[str]) -> pd.DataFrame:
     """Return `recalibrated.tsv`."""
     rows = []
     shares = [float(special.expit(found.estimate)) for found in site_shares(controls) if not found.problem]
-    for contrast, estimate in between_sites(compared):
+    asked = between_sites(compared)
+    weights = site_weights(compared) if asked and names else {}
+    for estimate in asked:
         row: dict[str, Any] = {name: estimate.get(name) for name in RECALIBRATED.names}
         rows.append(row)
-        weights = None if estimate["status"] != "between-site" else sites.weights.get(str(contrast))
-        if weights is None:
+        if estimate["status"] != "between-site":
             continue
-        by_site = dict(zip(sites.names, weights, strict=True))
-        absent = [name for name, w in by_site.items() if abs(w) > 1e-6 and name not in names]
+        by_site = weights.get(estimate["contrast"], {})
+        absent = [name for name, w in by_site.items() if abs(w) > _NO_WEIGHT and name not in names]
         if absent or not names:
             what = f"no control sample at site {', '.join(absent)}" if absent else "no control samples"
             row |= {"status": "no-controls", "note": what}
+            continue
+        if abs(sum(by_site.values())) > _NO_WEIGHT:
+            why = "the site of some samples is not recorded: no control can stand for it"
+            row |= {"status": "not-estimable", "note": why}
             continue
         found = site_difference(controls, np.array([by_site.get(name, 0.0) for name in names]))
         if found.problem:
@@ -374,16 +325,15 @@ def site_tables(compared: Comparison, *, others: Sequence[np.ndarray] = ()) -> d
         Restricted log-likelihoods of the standard deviation between the sites of other cohorts, each at
         `prior.SITE_SDS`, shape (41,).
     """
-    sites = Sites(compared)
     controls, names = controls_of(compared)
     spread = site_spread(controls, SITE_SDS)
-    batch = sites.batch_sd() if between_sites(compared) else ""
+    batch = batch_spread(compared) if between_sites(compared) else ""
     plausible = _prior_of(batch, spread, len(names), others)
-    bound = bound_table(compared, sites, batch, spread, plausible)
+    bound = bound_table(compared, batch, spread, plausible)
     curve = SITE_PRIOR.frame(plausible[0].curve() if bound["keeps_sign"].notna().any() else ())
     return {
         "site_bound": bound,
         "site_prior": curve,
         "controls_effect": controls_table(controls, names, spread),
-        "recalibrated": recalibrated_table(compared, sites, controls, names),
+        "recalibrated": recalibrated_table(compared, controls, names),
     }
