@@ -127,8 +127,13 @@ def _permutation(asked: Comparison, counts: Denominator, cell_type: str, e: Evid
         # The row has a term for the site that the comparison was not asked for.
         asked = Comparison(replace(asked.results, options=asked.options | {"formula": e.formula}))
     found = permutation_p(
-        asked, e.contrast, denominator=counts, cell_type=cell_type, permutations=PERMUTATIONS, seed=asked.options["seed"]
-    )  # fmt: skip
+        asked,
+        e.contrast,
+        denominator=counts,
+        cell_type=cell_type,
+        permutations=PERMUTATIONS,
+        seed=asked.options["seed"],
+    )
     if isinstance(found, str):
         return Check(PERMUTATION, why_not=found)
     if out_of_reach(found.p_min):

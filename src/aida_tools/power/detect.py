@@ -73,8 +73,8 @@ def expected(setting: Setting) -> pd.DataFrame:
             error = np.nan
             if cov is not None and not question.status:
                 error = float(np.sqrt(question.vector @ cov @ question.vector))
-            of = {"contrast": str(question.contrast), "formula": setting.formula}
-            rows.append({**row, **of, "std_error_spread": error})
+            asked = {"contrast": str(question.contrast), "formula": setting.formula, "std_error_spread": error}
+            rows.append(row | asked)
     return pd.DataFrame(rows, columns=[*KEYS, *SPREADS, "std_error_spread"])
 
 
