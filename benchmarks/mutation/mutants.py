@@ -10,6 +10,7 @@ code draws anew only where it changes a line.
 from __future__ import annotations
 
 import ast
+import csv
 import hashlib
 import os
 import re
@@ -18,19 +19,18 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import click
-import numba
-import pandas as pd
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
-from tqdm import tqdm
 
 #: What the tests load, so that it need not be loaded again for every mutant; nothing of the package.
 LIBRARIES = (
@@ -199,13 +199,15 @@ def _become(said: int, tests: list[str], source: Path, cache: Path) -> NoReturn:
         os.dup2(said, 1)
         os.dup2(said, 2)
         os.chdir(ROOT)
-        os.environ["PYTHONPATH"] = str(source)
-        os.environ["NUMBA_CACHE_DIR"] = str(cache)
-        numba.config.reload_config()
+        os.environ |= {"PYTHONPATH": str(source), "NUMBA_CACHE_DIR": str(cache)}
+        import_module("numba").config.reload_config()
         sys.path.insert(0, str(source))
-        code = int(pytest.main(["-x", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", *tests]))
-        sys.stdout.flush()
+        # Some libraries are plugins of pytest, which wants to rewrite the assertions of what is loaded already.
+        code = int(pytest.main(["-x", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", "--assert=plain", *tests]))
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stdout.flush()
         os._exit(code)
 
 
@@ -217,18 +219,19 @@ def _become(said: int, tests: list[str], source: Path, cache: Path) -> NoReturn:
 def main(mutants: int, rooms: tuple[str, ...], seed: int, out: Path) -> None:
     """Run the tests of the statistical rooms on mutants of them."""
     os.nice(10)
+    # A process with threads is not to be forked.
+    os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     for library in LIBRARIES:
         import_module(library)
-    known = pd.read_csv(out, sep="\t", keep_default_na=False) if out.exists() else pd.DataFrame(columns=COLUMNS)
-    rows = {tuple(row[k] for k in KEY): dict(row) for row in known.to_dict("records")}
+    rows = {tuple(row[k] for k in KEY): row for row in _read(out)}
     drawn = [mutant for mutant in draw(ROOT, mutants, seed) if mutant.room in (rooms or ROOMS)]
     limits: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, click.progressbar(drawn, label="mutants", show_pos=True) as shown:
         source, cache = Path(folder) / "src", Path(folder) / "cache"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-        for number, mutant in enumerate(tqdm(drawn, desc="mutants"), start=1):
+        for number, mutant in enumerate(shown, start=1):
             row = rows.setdefault(mutant.key, {**dict.fromkeys(COLUMNS, ""), **dict(zip(KEY, mutant.key, strict=True))})
-            row["line"] = mutant.line
+            row["line"] = str(mutant.line)
             if row["outcome"] == "caught" or row["why_harmless"]:
                 continue
             if mutant.room not in limits:
@@ -238,14 +241,28 @@ def main(mutants: int, rooms: tuple[str, ...], seed: int, out: Path) -> None:
                 limits[mutant.room] = 4 * (time.monotonic() - start) + 30
             row["by"] = _try(mutant, Path(folder), number, limits[mutant.room])
             row["outcome"] = "caught" if row["by"] else "survived"
-            pd.DataFrame(rows.values(), columns=COLUMNS).to_csv(out, sep="\t", index=False)
-    table = pd.DataFrame([rows[mutant.key] for mutant in drawn], columns=COLUMNS).sort_values(
-        ["file", "line"], kind="stable"
-    )
-    table.to_csv(out, sep="\t", index=False)
-    by_room = table.groupby(table["file"].str.split("/").str[2])["outcome"].value_counts().unstack(fill_value=0)
-    click.echo(by_room.to_string())
-    click.echo(f"{(table['outcome'] == 'caught').mean():.1%} of {len(table)} mutants were caught")
+            _write(rows.values(), out)
+    found = sorted((rows[mutant.key] for mutant in drawn), key=lambda row: (row["file"], int(row["line"])))
+    _write(found, out)
+    for room in dict.fromkeys(mutant.room for mutant in drawn):
+        own = [row["outcome"] for row in found if f"/{room}/" in row["file"]]
+        click.echo(f"{room}: {own.count('caught')} of {len(own)} caught")
+    caught = sum(row["outcome"] == "caught" for row in found)
+    click.echo(f"{caught} of {len(found)} caught ({caught / len(found):.1%})")
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _write(rows: Iterable[dict[str, str]], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _try(mutant: Mutant, folder: Path, number: int, limit: float) -> str:

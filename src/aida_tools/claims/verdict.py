@@ -70,7 +70,7 @@ class Evidence:
 
     Attributes
     ----------
-    contrast, status, note, aliased_with
+    contrast, status, note, aliased_with, formula
         As in `estimates.tsv`, in the claim's order of sides.
     estimate, std_error, df
         For the claim's unit of a numeric contrast; not a number where there is no estimate.
@@ -89,6 +89,7 @@ class Evidence:
     df: float = np.nan
     note: str = ""
     aliased_with: str = ""
+    formula: str = ""
     site_spread: float = np.nan
     unit: str = ""
     checks: tuple[Check, ...] = ()
