@@ -56,7 +56,7 @@ docs: $(VENV)/.dev ## Build the documentation into docs/_build/html, warnings as
 	@echo "Open docs/_build/html/index.html"
 
 mutants: $(VENV)/.dev ## Change one token of the statistical rooms at a time and see whether the tests notice (hours)
-	@$(BIN)/python benchmarks/mutation/run.py
+	@$(BIN)/python benchmarks/mutation/mutants.py
 
 # In an environment of its own, where pip chooses the dependencies by pyproject.toml alone, as it does for users.
 wheel: $(VENV)/.dev ## Build the wheel into dist and try it in a fresh environment

@@ -40,7 +40,8 @@ def estimate(contrast: str, ratio: float | None, **values: Any) -> dict[str, Any
     row = dict.fromkeys(ESTIMATES.names) | {
         "cohort": "c", "annotator": "author", "cell_type": "Treg", "denominator": "CD4_T",
         "model": "betabinomial-mixed", "contrast": f"population: {contrast}", "status": "between-site",
-        "aliased_with": None, "n_samples_a": 60, "n_samples_b": 200, "share_a": 0.04, "share_b": 0.04, "superseded": False,
+        "aliased_with": None, "n_samples_a": 60, "n_samples_b": 200, "share_a": 0.04, "share_b": 0.04,
+        "superseded": False,
     }  # fmt: skip
     if ratio is not None:
         error = values.pop("error", 0.1)

@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from aida_tools.results.refit import Comparison, load_comparison
 from aida_tools.robustness.bound import share_shift, site_bound
-from aida_tools.robustness.sites import batch_spread, controls_of, site_tables, site_weights
+from aida_tools.robustness.sites import site_tables, site_weights
 
 from .conftest import EFFECTS, SITES, compare_cohort, make_cohort
 

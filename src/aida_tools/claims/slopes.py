@@ -123,7 +123,9 @@ def _status(column: str, by: _Fitted, slopes: list[np.ndarray]) -> str:
         weights = effects @ (one - other)
         harmless = tolerable(by.fit.contrast(one - other).std_error, 1.0)
         leaks = places.leaks(np.column_stack([weights, tilt * weights]), [Contrast(column)] * 2)
-        found += [standing(Contrast(column), each, places, harmless, fixable=False).status for each in leaks]
+        inside = places.inside_batches(by.setting.design, one - other)
+        told = (standing(Contrast(column), each, places, harmless, inside=inside, fixable=False) for each in leaks)
+        found += [each.status for each in told]
     return max(found, key=ESTIMATED.index)
 
 

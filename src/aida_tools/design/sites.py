@@ -289,11 +289,11 @@ def _what_leaks(contrast: Contrast, leaks: Leaks, places: Places, harmless: floa
         return f"sites {shorten(named)} are compared as well{advice}"
     if not set(named) & set(found):
         by_site = dict(zip(places.sites, leaks.site, strict=True))
-        parts = [f"{by_site[name]:+.2f} of site {name}" for name in named]
+        entering = [f"{by_site[name]:+.2f} of site {name}" for name in named]
         who = sorted(set(places.samples.loc[np.isin(places.site, named), contrast.column].astype(str)))
         return (
             "unknown effects of sites where neither side was measured enter it through the other terms of the formula: "
-            f"{listed(parts)} ({shorten(who)}){advice}"
+            f"{listed(entering)} ({shorten(who)}){advice}"
         )
     parts = "; ".join(
         describe_level(level, on, places.site, places.batch) for level, on in ((contrast.a, on_a), (contrast.b, on_b))

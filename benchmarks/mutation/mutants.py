@@ -1,6 +1,6 @@
 """Change one token of the statistical rooms at a time, and see whether the tests notice.
 
-    python benchmarks/mutation/run.py
+    python benchmarks/mutation/mutants.py
 
 A mutant that the tests caught is not run again, nor one that is known to be harmless, so the run can be stopped and
 taken up at any time. Which tokens are changed follows from the seed and from the lines themselves: a change of the
