@@ -162,6 +162,11 @@ def test_models_are_named_as_in_the_registry(root: Path, results: pd.DataFrame) 
     assert not [pattern for pattern in said if not fnmatch.filter(MODELS, pattern)]
 
 
+def test_the_page_describes_every_design(root: Path) -> None:
+    page = (root / "benchmarks" / "calibration" / "README.md").read_text()
+    assert not [name for name, s in designs.SCENARIOS.items() if f"| `{name}` | {s.words} | " not in page]
+
+
 @pytest.mark.parametrize("scenario", ["A", "B", "E"])
 @pytest.mark.parametrize("kind", ["within-site", "between-site"])
 def test_the_primary_model_is_calibrated(results: pd.DataFrame, scenario: str, kind: str) -> None:
