@@ -259,6 +259,12 @@ SCENARIOS = {
         (pair("A", "B", WITHIN, artefact=True),),
         site_shift={"S2": 0.3},
     ),
+    "bridging-donor": Scenario(
+        "one of A's donors was run again at B's site",
+        (Group("A", "S1", 40, range(4)), Group("B", "S2", 40, range(4)), Group("A", "S2", 1, range(1), again="S1")),
+        (pair("A", "B", WITHIN, artefact=True),),
+        site_shift={"S2": 0.3},
+    ),
     "pilot-3": _pilot(3),
     "pilot-4": _pilot(4),
     "pilot-6": _pilot(6),

@@ -35,7 +35,7 @@ def test_every_contrast_gets_the_status_that_it_deserves(scenario: str) -> None:
     assert told["status"].to_dict() == wanted
     # What the benchmark says of many cohorts is what its reader would be told of each.
     columns = ["status", "estimate", "std_error", "df"]
-    benchmark = run.fit_cohort(run.draw(scenario, 0), [MIXED.name]).set_index("contrast")
+    benchmark = run.fit_cohort(run.draw(scenario, 1), [MIXED.name]).set_index("contrast")
     pd.testing.assert_frame_equal(benchmark[columns], told[columns], check_dtype=False, rtol=1e-6)
 
 
@@ -138,7 +138,7 @@ def test_one_bridging_donor_is_the_information_of_one() -> None:
 
 def with_controls(scenario: str, controls: str, factor: float = 1.0) -> Comparison:
     """Return a comparison whose two sites also ran control samples, with their shares multiplied by a factor."""
-    cohort, drawn = run.draw(scenario, 0), run.draw(controls, 0)
+    cohort, drawn = run.draw(scenario, 1), run.draw(controls, 1)
     site = np.array(["S1", "S2"])[drawn.sites]
     samples = pd.DataFrame(
         {
@@ -186,7 +186,7 @@ class TestPilots:
     @pytest.mark.parametrize("donors", [3, 4, 6])
     def test_the_error_is_not_far_below_that_of_least_squares(self, donors: int) -> None:
         """Least squares of the logits on population, age, sex and batch, written out here."""
-        cohort = run.draw(f"pilot-{donors}", 0)
+        cohort = run.draw(f"pilot-{donors}", 1)
         s, y = cohort.samples, cohort.counts[:, 0] + 0.5
         design = np.column_stack([s["population"] == "A", np.ones(len(s)), s["age"], s["sex"] == "male"]).astype(float)
         y = np.log(y / (cohort.totals + 1 - y))
@@ -208,7 +208,7 @@ class TestBridgingDonors:
 
     def test_the_site_is_learnt_from_the_donors_who_were_at_both(self) -> None:
         """The difference of the sites is that of the ten donors' two samples, up to ages and sexes."""
-        cohort, said = run.draw("bridging-donors", 0), row(compared("bridging-donors"), A_B)
+        cohort, said = run.draw("bridging-donors", 1), row(compared("bridging-donors"), A_B)
         share = (cohort.counts[:, 0] + 0.5) / (cohort.totals + 1)
         logits = cohort.samples.assign(y=np.log(share / (1 - share)))
         twice = logits.pivot(index="donor_id", columns="site", values="y").dropna()
@@ -239,14 +239,14 @@ class TestRest:
 
     def test_the_contrast_is_the_mean_of_its_pairs(self) -> None:
         for scenario in ("rest-50-10", "rest-10-50"):
-            cohort = run.draw(scenario, 0)
+            cohort = run.draw(scenario, 1)
             pairs = dataclasses.replace(cohort, truth=dict.fromkeys([A_B, A_C, "population: A - rest"], 0.0))
             results = judge.compared(pairs, MIXED.name)
             mean = (row(results, A_B)["estimate"] + row(results, A_C)["estimate"]) / 2
             assert row(results, "population: A - rest")["estimate"] == pytest.approx(mean, abs=1e-6)
 
     def test_the_reference_studys_own_dummy_says_what_it_weighs_by(self) -> None:
-        results = judge.compared(run.draw("rest-50-10", 0), LOG10.name)
+        results = judge.compared(run.draw("rest-50-10", 1), LOG10.name)
         said = row(results, "population: A - rest", LOG10.name)
         assert "weigh" in said["note"]
 
@@ -255,7 +255,7 @@ class TestSharedIds:
     """13. Donors of two populations are numbered alike."""
 
     def test_different_people_of_one_id_are_refused(self) -> None:
-        cohort = run.draw("shared-ids", 0)
+        cohort = run.draw("shared-ids", 1)
         ages = cohort.samples.assign(age=np.where(cohort.samples["population"] == "A", 30, 50))
         with pytest.raises(AidaError, match="donor_id"):
             judge.compared(dataclasses.replace(cohort, samples=ages), MIXED.name)
