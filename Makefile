@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 # Some build machines forbid writing bytecode; without it every command would compile scanpy anew.
 PIP := env -u PYTHONDONTWRITEBYTECODE PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help demo test lint docs wheel lock clean
+.PHONY: help demo test lint docs mutants wheel lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ lint: $(VENV)/.dev ## Check style, types and the workflow
 docs: $(VENV)/.dev ## Build the documentation into docs/_build/html, warnings as errors
 	@$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+mutants: $(VENV)/.dev ## Change one token of the statistical rooms at a time and see whether the tests notice (hours)
+	@$(BIN)/python benchmarks/mutation/mutants.py
 
 # In an environment of its own, where pip chooses the dependencies by pyproject.toml alone, as it does for users.
 wheel: $(VENV)/.dev ## Build the wheel into dist and try it in a fresh environment

@@ -11,6 +11,8 @@ FOLDER = Path(__file__).parents[1] / "benchmarks" / "calibration"
 sys.path.insert(0, str(FOLDER))
 try:
     # Their types are checked where they live.
-    designs, judge, run, simulate = (import_module(name) for name in ("designs", "judge", "run", "simulate"))
+    designs, judge, run, simulate, summarise = (
+        import_module(name) for name in ("designs", "judge", "run", "simulate", "summarise")
+    )
 finally:
     sys.path.remove(str(FOLDER))

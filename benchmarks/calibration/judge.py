@@ -1,19 +1,20 @@
-"""What a user of `compare`, `robustness` and `claims` would be told of a cohort: estimate, status and verdict."""
+"""What a user of `compare`, `claims` and `robustness` is told of a cohort."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from designs import KNOWN, REFUSED, Asked
+from designs import KNOWN, Asked
+from scipy import stats
 from simulate import Cohort
 
 from aida_tools.api import compare_populations
 from aida_tools.claims.model import Claim, Claims, Direction, Source, Test
 from aida_tools.claims.run import examine
 from aida_tools.claims.verdict import ALPHA, SUPPORTED
-from aida_tools.core.errors import AidaError
 from aida_tools.results.refit import Comparison
 from aida_tools.results.results import Results
 from aida_tools.robustness.controls import Controls, site_difference
@@ -37,34 +38,26 @@ def claimed(results: Results, contrast: str, direction: Direction) -> pd.Series:
     return examine(Comparison(results), Claims(notice="This is not about a disease.", claims=[claim]))[0].iloc[0]
 
 
-def judge(cohort: Cohort, model: str) -> list[dict[str, Any]]:
-    """Return for each contrast in question what is reported of it.
+def supported(cohort: Cohort, model: str, told: Mapping[Any, Any]) -> bool:
+    """Tell whether a claim that is not true would be called `supported`, without a reservation.
 
-    Returns
-    -------
-    `contrast, truth, status, supported`, and `estimate, std_error, df` where there is an estimate.
+    Parameters
+    ----------
+    cohort, model
+        What was compared, and how.
+    told
+        A contrast of it as reported, with its `truth`. Claims refit and permute: they are asked only where they could
+        say so, of a contrast within sites that is shown although the truth is 0.
     """
-    try:
-        results = compared(cohort, model)
-    except AidaError:
-        return [
-            {"contrast": c, "truth": truth, "status": REFUSED, "supported": False} for c, truth in cohort.truth.items()
-        ]
-    reported = {str(row["contrast"]): row for row in results.focus_estimates().to_dict("records")}
-    rows: list[dict[str, Any]] = []
-    for contrast, truth in cohort.truth.items():
-        found = reported[contrast]
-        # Claims refit and permute; what is not shown in the first place needs none of it.
-        shown = found["status"] == "within-site" and found["p_value"] <= ALPHA
-        row = {name: found[name] for name in ("status", "estimate", "std_error", "df")}
-        # The claim that a reader of the estimate would make; a reservation in the verdict is no support.
-        supported = shown and claimed(results, contrast, "lower" if row["estimate"] < 0 else "higher")["verdict"]
-        rows.append({"contrast": contrast, "truth": truth, "supported": supported == SUPPORTED, **row})
-    return rows
+    p = 2 * stats.t.sf(abs(told["estimate"] / told["std_error"]), told["df"])
+    if told["truth"] != 0 or told["status"] != "within-site" or p > ALPHA:
+        return False
+    direction: Direction = "lower" if told["estimate"] < 0 else "higher"
+    return bool(claimed(compared(cohort, model), told["contrast"], direction)["verdict"] == SUPPORTED)
 
 
 def judge_controls(controls: Controls, asked: Asked) -> list[dict[str, Any]]:
-    """Return what the controls say of the difference of two sites, as `judge` does of contrasts."""
+    """Return what the controls say of the difference of two sites, as rows of contrasts."""
     found = site_difference(controls, np.array([1.0, -1.0]))
     numbers = {"estimate": found.estimate, "std_error": found.std_error, "df": found.df}
     row = {"contrast": asked.contrast, "truth": asked.truth, "supported": False}

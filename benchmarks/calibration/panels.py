@@ -110,7 +110,7 @@ def draw_designs(table: pd.DataFrame, out: Path) -> None:
     _log_axis(axes[0])
     _statuses(axes[2], table)
     for column, marker, colour in (("wrong", "o", COLOURS["between-site"]), ("supported", "x", "black")):
-        axes[3].plot(table[column].where(null | (column == "wrong")), y, marker, ms=3.5, color=colour, label=column)
+        axes[3].plot(table[column].where(null), y, marker, ms=3.5, color=colour, label=column)
     axes[3].axvspan(0, 0.05, color="0.88", lw=0)
     titles = (
         "false positives at 0.05,\nno effect",

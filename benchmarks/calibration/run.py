@@ -25,14 +25,13 @@ import numpy as np
 import pandas as pd
 import planted
 import simulate
-from judge import FOCUS, judge, judge_controls
+from judge import FOCUS, judge_controls, supported
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from aida_tools.design.contrasts import parse_contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import parse_formula
-from aida_tools.models.data import Estimate
 from aida_tools.models.fitting import reported
 from aida_tools.models.registry import MODELS
 from aida_tools.models.settings import Designs
@@ -41,9 +40,7 @@ from aida_tools.robustness.controls import Controls
 HERE = Path(__file__).parent
 CHUNK = 50
 FORMULA = "~ population + age + sex"
-COLUMNS = ["model", "contrast", "truth", "estimate", "std_error", "df"]
-LABELS = ["status", "supported"]
-NOTHING = Estimate(np.nan, np.nan, np.nan)
+COLUMNS = ["model", "contrast", "truth", "status", "estimate", "std_error", "df"]
 #: Scenarios of every model, those of the primary one with its verdicts, and those of the controls' own estimate.
 OF_MODELS, OF_DESIGNS, OF_CONTROLS = [*simulate.SCENARIOS, planted.NAME], [*designs.SCENARIOS], [*designs.CONTROLS]
 SCENARIOS = [*OF_MODELS, *OF_DESIGNS, *OF_CONTROLS]
@@ -66,37 +63,35 @@ def fit_cohort(cohort: simulate.Cohort, models: Sequence[str]) -> pd.DataFrame:
 
     Returns
     -------
-    One row a model and contrast: `model, contrast, truth, estimate, std_error, df`; the last three are missing where
-    the contrast is not estimable or the fit failed.
+    One row a model and contrast: `COLUMNS`; the numbers are missing where the contrast has no estimate.
     """
     formula = parse_formula(FORMULA, cohort.samples.columns)
     asked = list(dict.fromkeys(text.partition(" | ")[0] for text in cohort.truth))
-    contrasts = [parse_contrast(text, formula, cohort.samples) for text in asked]
+    samples = cohort.samples.assign(n_cells=cohort.totals)
+    placed = Designs(samples, formula, [parse_contrast(text, formula, samples) for text in asked])
     types = [FOCUS, *(f"other {k}" for k in range(1, cohort.counts.shape[1]))]
     denominator = Denominator("given", "all", types, cohort.counts, cohort.totals)
-    made = Designs(cohort.samples, formula, contrasts)
     rows = []
     for model in (MODELS[name] for name in models):
         # Some models look at all types of the denominator, the others at one at a time.
         counts = denominator.only(FOCUS) if model.one_type else denominator
-        (setting,) = made.settings(counts, model)
-        found = {row["contrast"]: row for row in reported(setting, model, 0, robust=True)}
-        for text, truth in cohort.truth.items():
-            row = found[text.partition(" | ")[0]]
-            rows.append((model.name, text, truth, *(row.get(c, np.nan) for c in ("estimate", "std_error", "df"))))
+        told = [row for setting in placed.settings(counts, model) for row in reported(setting, model, 0, robust=True)]
+        found = {row["contrast"]: row for row in told}
+        rows += [
+            found[text.partition(" | ")[0]] | {"contrast": text, "truth": truth} for text, truth in cohort.truth.items()
+        ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def ask(scenario: str, number: int, models: Sequence[str]) -> pd.DataFrame:
-    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design `LABELS` as well."""
+    """Draw cohort `number` and ask the models: `COLUMNS`, and for a design whether claims are `supported`."""
     cohort = draw(scenario, number)
-    if not isinstance(cohort, Controls) and scenario in OF_MODELS:
-        return fit_cohort(cohort, models)
     if isinstance(cohort, Controls):
-        rows = [row | {"model": CONTROLS} for row in judge_controls(cohort, designs.CONTROLS[scenario].asked[0])]
-    else:
-        rows = [row | {"model": model} for model in models for row in judge(cohort, model)]
-    return pd.DataFrame(rows, columns=[*COLUMNS, *LABELS])
+        return pd.DataFrame(judge_controls(cohort, designs.CONTROLS[scenario].asked[0])).assign(model=CONTROLS)
+    table = fit_cohort(cohort, models)
+    if scenario in OF_MODELS:
+        return table
+    return table.assign(supported=[supported(cohort, row["model"], row) for row in table.to_dict("records")])
 
 
 def run_chunk(scenario: str, first: int, paths: dict[str, Path]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import simulate
 from panels import STATUSES, draw_designs, draw_models
-from run import CONTROLS, SCENARIOS
+from run import CONTROLS, OF_CONTROLS, OF_DESIGNS, SCENARIOS
 from scipy import stats
 
 from aida_tools.core.schema import write_tsv
@@ -68,12 +68,12 @@ def summarise(chunk: pd.DataFrame) -> pd.Series:
 
 
 def summarise_labels(chunk: pd.DataFrame, asked: designs.Asked) -> pd.Series:
-    """Summarise what a design's contrast was called.
+    """Summarise what a contrast was called.
 
     Parameters
     ----------
     chunk
-        One row a cohort: `truth, status, supported, estimate, std_error, df`.
+        One row a cohort: `truth, status, estimate, std_error, df`, and `supported` for a design.
     asked
         What it deserves to be called.
 
@@ -96,7 +96,7 @@ def summarise_labels(chunk: pd.DataFrame, asked: designs.Asked) -> pd.Series:
             "as_expected": float((chunk["status"] == asked.expected).mean()),
             **shares,
             "wrong": float((missed & (chunk["status"] == within)).mean()) if asked.artefact else np.nan,
-            "supported": float(chunk["supported"].mean()),
+            "supported": float(chunk["supported"].mean()) if "supported" in chunk else np.nan,
         }
     )
 
@@ -125,10 +125,16 @@ def predict(scenario: simulate.Scenario, side_a: str, side_b: str, truth: float)
 
 
 def asked_of(scenario: str) -> dict[str, designs.Asked]:
-    """Return the contrasts of a design by their names; none for the scenarios of all models."""
-    if scenario in designs.CONTROLS:
-        return {asked.contrast: asked for asked in designs.CONTROLS[scenario].asked}
-    return {a.contrast: a for a in designs.SCENARIOS[scenario].asked} if scenario in designs.SCENARIOS else {}
+    """Return the contrasts in question by the names that they have here; none of the sample cohort."""
+    if scenario in simulate.SCENARIOS:
+        across = simulate.SCENARIOS[scenario].site_sd > 0
+        return {
+            name: designs.Asked(f"population: {a} - {b}", truth, expected, across and expected == designs.BETWEEN)
+            for name, (a, b, truth) in simulate.CONTRASTS.items()
+            for expected in [name.partition(",")[0]]
+        }
+    known: dict[str, designs.Scenario | designs.ControlDesign] = {**designs.SCENARIOS, **designs.CONTROLS}
+    return {asked.contrast: asked for asked in known[scenario].asked} if scenario in known else {}
 
 
 def read(chunks: Path) -> pd.DataFrame:
@@ -163,7 +169,7 @@ def main(chunks: Path, out: Path) -> None:
     table = read(chunks)
     write_tsv(table.round(4), out / "results.tsv")
     draw_models(table[table["scenario"].isin(list(simulate.SCENARIOS))], out)
-    draw_designs(table[table["expected"].notna()], out)
+    draw_designs(table[table["scenario"].isin([*OF_DESIGNS, *OF_CONTROLS])], out)
 
 
 if __name__ == "__main__":

@@ -211,12 +211,13 @@ def compare_populations(
 
     Examples
     --------
-    Two groups of four samples at one site:
+    Two groups of four samples at one site, both in each of its two batches:
 
     >>> import pandas as pd
     >>> import aida_tools as aida
     >>> populations = ["Korean"] * 4 + ["Thai"] * 4
     >>> samples = pd.DataFrame({"sample_id": list("abcdefgh"), "population": populations, "site": "X"})
+    >>> samples["batch"] = ["1", "2"] * 4
     >>> treg = [12, 9, 15, 11, 20, 24, 18, 22]
     >>> counts = pd.DataFrame({"sample_id": list("abcdefgh") * 2, "cell_type": ["Treg"] * 8 + ["other"] * 8})
     >>> counts["n_cells"] = [*treg, *(400 - n for n in treg)]

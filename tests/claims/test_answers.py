@@ -221,6 +221,22 @@ def test_the_permutation_test_is_that_of_the_claims_own_counts(asked: Comparison
     assert slope[0].checks[1].why_not == "a number has no sides to exchange"
 
 
+def test_a_row_with_a_term_for_the_site_is_permuted_with_it(asked: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    formulas = []
+
+    def permutation_p(compared: Comparison, *_: object, **__: object) -> str:
+        formulas.append(compared.formula.text)
+        return "not now"
+
+    monkeypatch.setattr(module, "permutation_p", permutation_p)
+    for formula in ("~ population + age + sex + site", asked.formula.text):
+        made = with_rows(asked, {"formula": formula})
+        evidence = answers(made, asked.primary, "bent", [A_B], MIXED)
+        assert evidence[0].formula == formula
+        checked(made, asked.primary, "bent", evidence, a_test())
+    assert formulas == ["~ population + age + sex + site", asked.formula.text]
+
+
 def judged(asked: Comparison, *tests: ClaimTest) -> tuple[pd.DataFrame, pd.DataFrame]:
     said = {"statement": "Something is said.", "sources": [{"name": "x", "url": "https://x.org"}]}
     claims = [{"id": f"claim-{i}", "test": test.model_dump(), **said} for i, test in enumerate(tests)]

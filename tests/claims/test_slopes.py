@@ -13,6 +13,9 @@ from aida_tools.claims.answers import Missing
 from aida_tools.claims.model import Interaction
 from aida_tools.claims.slopes import Slopes, interaction
 from aida_tools.claims.verdict import Check
+from aida_tools.compare.run import compare
+from aida_tools.compare.step import Options
+from aida_tools.core.schema import write_tsv
 from aida_tools.models.cluster import fit_cluster
 from aida_tools.models.data import Data, Fit
 from aida_tools.models.mixed import fit_mixed
@@ -28,6 +31,14 @@ def asked_of(compared: Path, **more: object) -> tuple[Slopes, list[str]]:
         "family": "f",
     }
     return interaction(load_comparison(compared), Interaction.model_validate(test | more))
+
+
+def compared_with(three: Path, samples: pd.DataFrame, folder: Path) -> Path:
+    """Compare the cohort with other samples."""
+    write_tsv(samples, folder / "samples.tsv")
+    options = Options(models=("betabinomial-mixed",), focus="bent")
+    compare(three / "counts.tsv", folder / "samples.tsv", folder / "compare", options=options)
+    return folder / "compare"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +72,27 @@ def test_the_test_of_two_slopes_is_the_t_test_of_their_difference(three_compared
 def test_its_twin_is_the_same_test_by_the_cluster_robust_model(three_compared: Path, by_hand: Data) -> None:
     wanted = f_test(fit_cluster(by_hand)[0])[2]
     assert asked_of(three_compared)[0].twin == Check("the cluster-robust model", pytest.approx(wanted, rel=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("populations", "status"),
+    [(["A", "B"], "within-site"), (["A", "C"], "between-site"), (["A", "B", "C"], "between-site")],
+)
+def test_populations_at_sites_of_their_own_have_slopes_of_their_own(
+    three: Path, tmp_path: Path, populations: list[str], status: str
+) -> None:
+    """A laboratory that loses cells of the old makes a slope, which no shift of its shares is."""
+    samples = pd.read_csv(three / "samples.tsv", sep="\t")
+    elsewhere = samples["population"] == "C"
+    batch = samples["batch"] + np.where(elsewhere, " at Y", "")
+    moved = samples.assign(site=np.where(elsewhere, "Y", "X"), batch=batch)
+    assert asked_of(compared_with(three, moved, tmp_path), populations=populations)[0].status == status
+
+
+def test_populations_in_batches_of_their_own_have_slopes_of_their_batches(three: Path, tmp_path: Path) -> None:
+    samples = pd.read_csv(three / "samples.tsv", sep="\t")
+    apart = samples.assign(batch=samples["batch"] + samples["population"])
+    assert asked_of(compared_with(three, apart, tmp_path))[0].status == "between-batch"
 
 
 @pytest.mark.parametrize(

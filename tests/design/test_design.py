@@ -36,7 +36,9 @@ def status_of(contrast: Contrast, text: str, samples: pd.DataFrame) -> tuple[str
     with_site = {*parse_formula(text, samples.columns).variables, "site"}
     recorded = samples["site"].notna().all()
     fixable = recorded and not ask(contrast, design_of("~ " + " + ".join(with_site), samples), places).status
-    return standing(contrast, places.leaks(weights[:, None], [contrast])[0], places, 1e-6, fixable=fixable)
+    return standing(
+        contrast, places.leaks(weights[:, None], [contrast])[0], places, 1e-6, inside=question.inside, fixable=fixable
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,10 @@ def test_paired_samples_need_no_site() -> None:
     assert alias.startswith("the batches of stim and ctrl are not recorded")
     pools = paired.assign(batch=["b1", "b2"] * 8)
     assert status_of(contrast, "~ population + donor_id", pools)[0] == "within-site"
-    assert status_of(contrast, "~ population", paired)[0] == "between-site"
+    # A donor's two samples cancel its site also where the donor is not in the formula.
+    assert status_of(contrast, "~ population", paired)[0] == "between-batch"
+    strangers = paired.assign(donor_id=[f"d{i}" for i in range(16)])
+    assert status_of(contrast, "~ population", strangers)[0] == "between-site"
 
 
 def test_populations_that_share_no_batch_are_said() -> None:

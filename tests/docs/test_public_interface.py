@@ -66,6 +66,7 @@ def test_the_import_is_light() -> None:
 def two_groups() -> tuple[pd.DataFrame, pd.DataFrame]:
     ids = list("abcdefgh")
     samples = pd.DataFrame({"sample_id": ids, "population": ["Korean"] * 4 + ["Thai"] * 4, "site": "X"})
+    samples["batch"] = ["1", "2"] * 4
     treg = np.array([12, 9, 15, 11, 20, 24, 18, 22])
     counts = pd.DataFrame({"sample_id": ids * 2, "cell_type": ["Treg"] * 8 + ["other"] * 8})
     return counts.assign(n_cells=[*treg, *(np.arange(400, 480, 10) - treg)]), samples

@@ -19,6 +19,7 @@ from aida_tools.figures.style import INK, Palette, wrap
 from aida_tools.models.registry import MODELS, register
 from aida_tools.results.results import Results
 from aida_tools.robustness.figures.bias import site_band
+from aida_tools.robustness.tables import SITE_BOUND
 from tests.figures import made_extra as made
 from tests.figures.made_compare import beside
 from tests.figures.test_figures_drawn import outside, overlaps, points, words
@@ -159,8 +160,8 @@ def test_site_band_is_the_odds_ratio_of_a_measured_site_effect() -> None:
 def test_tables_of_later_steps_give_further_figures(results: Results, palette: Palette) -> None:
     tests, null = made.permutation()
     extra = {
-        "specification": made.specification(), "site_bound": made.site_bound(), "site_prior": made.site_prior(),
-        "permutation": tests,
+        "specification": made.specification(), "site_bound": SITE_BOUND.frame(made.site_bound()),
+        "site_prior": made.site_prior(), "permutation": tests,
         "permutation_null": null, "misclassification_grid": made.misclassification_grid(),
         "confusion": made.agreement(), "claims": made.claims()[0], "claim_contrasts": made.claims()[1],
         "power_curves": made.power_curves(), "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),

@@ -6,8 +6,10 @@ import dataclasses
 
 import pandas as pd
 
+from aida_tools.figures.run import plates
 from aida_tools.figures.section import contrasts as contrast_blocks
 from aida_tools.figures.section import without_site
+from aida_tools.figures.style import Palette
 from aida_tools.results.page import SECTIONS
 from aida_tools.results.results import Results
 
@@ -52,11 +54,11 @@ def test_what_the_models_left_out_is_counted_by_reason(results: Results) -> None
     assert table["samples"].is_monotonic_decreasing
 
 
-def test_what_was_fitted_without_the_site_stands_below_what_is_reported(results: Results) -> None:
+def test_what_was_fitted_without_the_site_stands_below_what_is_reported(results: Results, palette: Palette) -> None:
     assert without_site(results, {}) == []
     contrast = "population: Korean - rest"
     new = results.estimates.assign(superseded=False, formula="~ population + site")
-    old = new[new["contrast"] == contrast].assign(superseded=True, formula="~ population", status="between-site")
+    old = new[new["contrast"] == contrast].assign(superseded=True, formula="~ population", status="indirect")
     both = dataclasses.replace(results, estimates=pd.concat([old, new], ignore_index=True))
     both = dataclasses.replace(both, estimates=both.estimates.assign(note=None))
     [block] = without_site(both, {})
@@ -65,3 +67,7 @@ def test_what_was_fitted_without_the_site_stands_below_what_is_reported(results:
     assert set(own["contrast"]) == {"Korean against all others"}
     assert own["reported"].tolist()[-1] is False
     assert len(block.table) == len(both.superseded()) + (results.focus_estimates()["contrast"] == contrast).sum()
+    every = [block.table for block in contrast_blocks(both, {}) if block.key.startswith(("contrasts", "shifts"))]
+    statuses = {status for table in every if len(table) for status in table["status"]}
+    assert "indirect" not in statuses
+    assert len(plates(both, palette)["shifts"].table) == len(plates(results, palette)["shifts"].table)

@@ -15,7 +15,7 @@ from aida_tools.compare.run import compare_tables
 from aida_tools.compare.step import Options
 from aida_tools.models.mixed import MODEL as MIXED
 from aida_tools.models.registry import MODELS
-from tests.calibration import designs, run, simulate
+from tests.calibration import designs, run, simulate, summarise
 
 
 def test_the_design_is_that_of_the_study() -> None:
@@ -145,6 +145,26 @@ def test_controls_are_run_everywhere() -> None:
     assert np.var(found) == pytest.approx(2 * (0.15**2 / 3 + cells / 6), rel=0.25)
 
 
+def test_labels_are_counted_by_cohort() -> None:
+    """Ten cohorts by hand: an interval is the estimate and 1.96 standard errors either way."""
+    status = [*["within-site"] * 6, "between-site", "between-site", "between-batch", "not-estimable"]
+    estimate = [0.0, 0.1, 0.3, 0.3, -0.3, 0.2, 0.9, 0.1, 0.0, np.nan]
+    supported = [False, False, True, False, True, False, False, False, False, False]
+    chunk = pd.DataFrame({"status": status, "estimate": estimate, "std_error": 0.1, "df": np.inf})
+    chunk = chunk.assign(truth=0.0, supported=supported)
+    asked = designs.pair("A", "B", "within-site", artefact=True)
+    found = summarise.summarise_labels(chunk, asked)
+    # Of the six within sites 0.3, 0.3, -0.3 and 0.2 miss 0; what misses between sites is no wrong label.
+    wanted = {
+        "expected": "within-site", "artefact": True, "as_expected": 0.6, "within-site": 0.6, "indirect": 0.0,
+        "between-batch": 0.1, "between-site": 0.2, "no estimate": 0.1, "wrong": 0.4, "supported": 0.2,
+    }  # fmt: skip
+    assert found.to_dict() == pytest.approx(wanted)
+    # With a true difference it is the truth that an interval must hold.
+    assert summarise.summarise_labels(chunk.assign(truth=0.3), asked)["wrong"] == pytest.approx(0.3)
+    assert np.isnan(summarise.summarise_labels(chunk, asked._replace(artefact=False))["wrong"])
+
+
 @pytest.fixture(scope="module")
 def results(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "benchmarks" / "calibration" / "results.tsv", sep="\t")
@@ -160,6 +180,13 @@ def test_models_are_named_as_in_the_registry(root: Path, results: pd.DataFrame) 
     said = re.findall(r"`((?:betabinomial|quasi|propeller|clr|log10)[\w-]*\*?)`", page)
     assert MIXED.name in said
     assert not [pattern for pattern in said if not fnmatch.filter(MODELS, pattern)]
+
+
+def test_page_and_figure_hold_every_design(root: Path) -> None:
+    folder = root / "benchmarks" / "calibration"
+    page, picture = ((folder / name).read_text() for name in ("README.md", "designs.svg"))
+    assert not [name for name, s in designs.SCENARIOS.items() if f"| `{name}` | {s.words} | " not in page]
+    assert not [name for name in {**designs.SCENARIOS, **designs.CONTROLS} if f">{name} " not in picture]
 
 
 @pytest.mark.parametrize("scenario", ["A", "B", "E"])
@@ -183,3 +210,23 @@ def test_the_closed_form_foresees_the_power_of_the_simulation(results: pd.DataFr
 def test_no_model_repairs_an_unknown_site(results: pd.DataFrame) -> None:
     rows = results[(results["scenario"] == "C") & (results["contrast"] == "between-site, no effect")]
     assert (rows["rejected"].dropna() > 0.5).all()
+
+
+def test_every_design_was_drawn_a_thousand_times(results: pd.DataFrame) -> None:
+    asked = {(name, a.contrast) for name, s in {**designs.SCENARIOS, **designs.CONTROLS}.items() for a in s.asked}
+    rows = results.set_index(["scenario", "contrast"]).loc[sorted(asked)]
+    assert len(rows) == len(asked)
+    assert (rows["cohorts"] >= 1000).all()
+    assert set(results["scenario"]) == set(run.SCENARIOS)
+
+
+def test_labels_are_what_they_should_be(results: pd.DataFrame) -> None:
+    """An artefact is not called within-site beyond the test's own error, nor anything supported that is not true."""
+    rows = results[results["scenario"].isin(run.OF_DESIGNS)].set_index(["scenario", "contrast"])
+    slack = 2 * np.sqrt(0.05 * 0.95 / rows["cohorts"])
+    # Now and then all donors on a side of a pilot are of one sex: nothing, or batches alone, then tell the sides apart.
+    pilot = rows.index.get_level_values("scenario").str.startswith("pilot")
+    assert (rows["as_expected"] > np.where(pilot, 0.9, 0.99)).all()
+    assert (rows["wrong"].dropna() < 0.06 + slack).all()
+    assert (rows["supported"] < 0.05 + slack).all()
+    assert (rows.loc[rows["expected"] != "within-site", "supported"] == 0).all()

@@ -19,6 +19,7 @@ from aida_tools.compare.step import Options
 from aida_tools.core.schema import write_tsv
 from aida_tools.power.detect import detectable
 from aida_tools.results.results import load_results
+from tests.statuses.told import compared as compared_of
 
 DONOR_SD, BATCH_SD, SHARE = 0.3, 0.15, 0.1
 
@@ -101,6 +102,16 @@ def test_what_a_detectable_odds_ratio_holds_for_follows_the_status(compared: Pat
     wanted = np.exp((stats.t.ppf(0.975, first["df"]) + stats.t.ppf(0.8, first["df"])) * first["std_error"])
     assert table["mdor"].iloc[0] == pytest.approx(wanted, rel=0.002)
     assert np.isnan(table["mdor"].iloc[-1])
+
+
+def test_a_row_with_a_term_for_the_site_has_the_error_of_its_own_design() -> None:
+    """Without the term, age would carry a site into the contrast, and its error would be half as large."""
+    results = compared_of("age-confounded", 1)
+    table = detectable(results).set_index(["cell_type", "contrast"])
+    assert (results.superseded()["contrast"] == "population: A - B").any()
+    for contrast in ("population: A - B", "age"):
+        row = table.loc[("focus", contrast)]
+        assert row["std_error_spread"] == pytest.approx(row["std_error"], rel=0.08)
 
 
 def test_a_plan_like_the_cohort_detects_what_the_cohort_does(compared: Path, tmp_path: Path) -> None:

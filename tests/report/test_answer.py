@@ -41,6 +41,7 @@ def estimate(contrast: str, ratio: float | None, **values: Any) -> dict[str, Any
         "cohort": "c", "annotator": "author", "cell_type": "Treg", "denominator": "CD4_T",
         "model": "betabinomial-mixed", "contrast": f"population: {contrast}", "status": "between-site",
         "aliased_with": None, "n_samples_a": 60, "n_samples_b": 200, "share_a": 0.04, "share_b": 0.04,
+        "superseded": False,
     }  # fmt: skip
     if ratio is not None:
         error = values.pop("error", 0.1)
@@ -56,6 +57,7 @@ def results(
     *rows: dict[str, Any], synthetic: bool = False, controls: int = 0, sites: int = 2, **options: Any
 ) -> Results:
     estimates = pd.DataFrame(list(rows), columns=ESTIMATES.names)
+    estimates["superseded"] = estimates["superseded"].astype(bool)
     for column in ("estimate", "ci_low", "ci_high", "q_value", "share_a", "share_b", "statistic"):
         estimates[column] = estimates[column].astype(float)
     populations = ["Korean", "Japanese"]
@@ -231,7 +233,7 @@ def test_later_steps_speak_of_the_same_contrast() -> None:
     agreement = {"n_estimated": 96.0, "same_sign": 0.98, "excludes_1_same_sign": 0.5}
     extra = {
         "site_bound": bound | batches,
-        "recalibrated": dict(ratios),
+        "recalibrated": {**dict(ratios), "correction_difference": 0.0, "control_std_error": 0.1},
         "specification_summary": agreement | {"minimum": np.log(0.5), "maximum": np.log(1.1)},
         "permutation": {"scheme": "batches between sites", "p_value": 0.021, "p_min": 0.01},
     }

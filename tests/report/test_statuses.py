@@ -56,6 +56,7 @@ def test_an_indirect_contrast_says_what_it_rests_on() -> None:
     assert "Korean and Japanese were not measured at a common site: this number adds comparisons with" in text
     assert "wrong if the donors of these differ between the sites." in text
     assert "Handling" not in text
+    assert "No contrast here compares populations inside a common site." in text
 
 
 def test_one_library_a_population_is_population_and_batch() -> None:
@@ -236,3 +237,11 @@ def test_the_page_lists_what_was_left_out_by_reason(one_population: Path) -> Non
     cells = measured.split('id="table-uncounted"')[1].split("</details>")[0]
     # Of the primary annotator only.
     assert re.findall(r"<td[^>]*>([^<]*)</td>", cells) == ["no label", "31", "0.01"]
+
+
+def test_the_power_to_find_a_slope_is_told_in_the_same_step() -> None:
+    weak = estimate("x", 1.001, error=0.01, status="within-site") | {"contrast": "age"}
+    key = {"cell_type": "Treg", "annotator": "author", "denominator": "CD4_T"}
+    power = pd.DataFrame([{"contrast": "age", "mdor": 1.02, **key}])
+    text = said(make_answer(dataclasses.replace(alone(weak), tables={"power": power}), LABELS))
+    assert "80 % power to find an odds ratio of 1.22 (or 0.82) for ten years of age" in text

@@ -6,6 +6,7 @@ Designs are those of benchmarks/calibration, whose scenarios name the status tha
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -29,9 +30,13 @@ A_B, A_C = "population: A - B", "population: A - C"
 @pytest.mark.parametrize("scenario", designs.SCENARIOS)
 def test_every_contrast_gets_the_status_that_it_deserves(scenario: str) -> None:
     """Artefacts are not within-site; populations mixed inside batches are, whatever the other sites do."""
-    told = judge.judge(run.draw(scenario, 0), MIXED.name)
     wanted = {asked.contrast: asked.expected for asked in designs.SCENARIOS[scenario].asked}
-    assert {found["contrast"]: found["status"] for found in told} == wanted
+    told = pd.DataFrame([row(compared(scenario), contrast) for contrast in wanted]).set_index("contrast")
+    assert told["status"].to_dict() == wanted
+    # What the benchmark says of many cohorts is what its reader would be told of each.
+    columns = ["status", "estimate", "std_error", "df"]
+    benchmark = run.fit_cohort(run.draw(scenario, 1), [MIXED.name]).set_index("contrast")
+    pd.testing.assert_frame_equal(benchmark[columns], told[columns], check_dtype=False, rtol=1e-6)
 
 
 def claim(results: Results, contrast: str) -> pd.Series:
@@ -47,7 +52,7 @@ class TestThirdPopulation:
     def test_the_site_term_is_added_and_both_rows_are_there(self) -> None:
         said, before = row(self.results(), A_B), set_aside(self.results(), A_B)
         assert (said["status"], before["status"]) == ("within-site", "between-site")
-        assert before["p_value"] < 1e-4
+        assert before["p_value"] < 1e-3
         assert said["p_value"] > ALPHA
         assert "site" in said["formula"].split(" + ")
         assert "site" not in before["formula"]
@@ -64,8 +69,8 @@ class TestThirdPopulation:
 
     def test_words_name_the_site_and_the_remedy(self) -> None:
         words = set_aside(self.results(), A_B)["aliased_with"]
-        assert "S3" in words
-        assert "'site'" in words
+        assert re.search("site S[23]", words)
+        assert "add 'site' to the formula" in words
 
     def test_the_claim_is_not_supported(self) -> None:
         assert claim(self.results(), A_B)["verdict"] == NOT_SUPPORTED
@@ -98,7 +103,7 @@ class TestUnequalBatches:
         donors = 2 * (0.35**2 + 1 / 35) / 32
         wanted = np.sqrt([2 * 0.4**2 / 8 + donors, 2 * 0.1**2 / 8 + donors])
         assert [noisy["std_error"], quiet["std_error"]] == pytest.approx(wanted, rel=0.4)
-        assert noisy["std_error"] > 1.5 * quiet["std_error"]
+        assert noisy["std_error"] > 1.3 * quiet["std_error"]
 
     def test_the_twin_need_not_correct_the_primary_model(self) -> None:
         results = compared("unequal-many")
@@ -114,7 +119,7 @@ class TestChain:
         assert "B" in said["aliased_with"]
 
     def test_the_verdict_says_so(self) -> None:
-        results = next(r for r in (compared("chain", k) for k in range(9)) if row(r, A_C)["p_value"] < 0.001)
+        results = next(r for r in (compared("chain", k) for k in range(9)) if row(r, A_C)["p_value"] < ALPHA)
         assert claim(results, A_C)["verdict"] in {SHOWN["indirect"], "the methods disagree"}
 
     def test_it_is_the_sum_of_its_two_steps(self) -> None:
@@ -133,7 +138,7 @@ def test_one_bridging_donor_is_the_information_of_one() -> None:
 
 def with_controls(scenario: str, controls: str, factor: float = 1.0) -> Comparison:
     """Return a comparison whose two sites also ran control samples, with their shares multiplied by a factor."""
-    cohort, drawn = run.draw(scenario, 0), run.draw(controls, 0)
+    cohort, drawn = run.draw(scenario, 1), run.draw(controls, 1)
     site = np.array(["S1", "S2"])[drawn.sites]
     samples = pd.DataFrame(
         {
@@ -181,7 +186,7 @@ class TestPilots:
     @pytest.mark.parametrize("donors", [3, 4, 6])
     def test_the_error_is_not_far_below_that_of_least_squares(self, donors: int) -> None:
         """Least squares of the logits on population, age, sex and batch, written out here."""
-        cohort = run.draw(f"pilot-{donors}", 0)
+        cohort = run.draw(f"pilot-{donors}", 1)
         s, y = cohort.samples, cohort.counts[:, 0] + 0.5
         design = np.column_stack([s["population"] == "A", np.ones(len(s)), s["age"], s["sex"] == "male"]).astype(float)
         y = np.log(y / (cohort.totals + 1 - y))
@@ -203,7 +208,7 @@ class TestBridgingDonors:
 
     def test_the_site_is_learnt_from_the_donors_who_were_at_both(self) -> None:
         """The difference of the sites is that of the ten donors' two samples, up to ages and sexes."""
-        cohort, said = run.draw("bridging-donors", 0), row(compared("bridging-donors"), A_B)
+        cohort, said = run.draw("bridging-donors", 1), row(compared("bridging-donors"), A_B)
         share = (cohort.counts[:, 0] + 0.5) / (cohort.totals + 1)
         logits = cohort.samples.assign(y=np.log(share / (1 - share)))
         twice = logits.pivot(index="donor_id", columns="site", values="y").dropna()
@@ -233,15 +238,15 @@ class TestRest:
     """12. Populations of the rest weigh alike, however many donors each has."""
 
     def test_the_contrast_is_the_mean_of_its_pairs(self) -> None:
-        for scenario in ("rest-100-20", "rest-20-100"):
-            cohort = run.draw(scenario, 0)
+        for scenario in ("rest-50-10", "rest-10-50"):
+            cohort = run.draw(scenario, 1)
             pairs = dataclasses.replace(cohort, truth=dict.fromkeys([A_B, A_C, "population: A - rest"], 0.0))
             results = judge.compared(pairs, MIXED.name)
             mean = (row(results, A_B)["estimate"] + row(results, A_C)["estimate"]) / 2
             assert row(results, "population: A - rest")["estimate"] == pytest.approx(mean, abs=1e-6)
 
     def test_the_reference_studys_own_dummy_says_what_it_weighs_by(self) -> None:
-        results = judge.compared(run.draw("rest-100-20", 0), LOG10.name)
+        results = judge.compared(run.draw("rest-50-10", 1), LOG10.name)
         said = row(results, "population: A - rest", LOG10.name)
         assert "weigh" in said["note"]
 
@@ -250,14 +255,14 @@ class TestSharedIds:
     """13. Donors of two populations are numbered alike."""
 
     def test_different_people_of_one_id_are_refused(self) -> None:
+        cohort = run.draw("shared-ids", 1)
+        ages = cohort.samples.assign(age=np.where(cohort.samples["population"] == "A", 30, 50))
         with pytest.raises(AidaError, match="donor_id"):
-            judge.compared(run.draw("shared-ids", 0), MIXED.name)
+            judge.compared(dataclasses.replace(cohort, samples=ages), MIXED.name)
 
-    def test_where_they_could_be_one_person_it_is_asked(self) -> None:
-        cohort = run.draw("shared-ids", 0)
-        alike = dataclasses.replace(cohort, samples=cohort.samples.assign(age=40, sex="female"))
-        warnings = judge.compared(alike, MIXED.name).options["warnings"]
-        assert [text for text in warnings if "donor ids in several populations" in text]
+    def test_where_nothing_tells_them_apart_it_is_asked(self) -> None:
+        warnings = compared("shared-ids").options["warnings"]
+        assert [text for text in warnings if "32 donor ids in several populations" in text]
 
 
 def test_a_permutation_that_cannot_reach_5_percent_says_so() -> None:

@@ -13,7 +13,7 @@ from tests.calibration import judge, run
 
 
 @cache
-def compared(scenario: str, number: int = 0) -> Results:
+def compared(scenario: str, number: int = 1) -> Results:
     """Compare the populations of cohort `number`, by the primary model and its cluster-robust twin."""
     return judge.compared(run.draw(scenario, number), MIXED.name, CLUSTER.name)
 

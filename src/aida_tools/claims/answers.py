@@ -84,6 +84,7 @@ def _evidence(contrast: Contrast, found: Mapping[Any, Any], per: float, sign: in
         number("df"),
         note=text("note"),
         aliased_with=text("aliased_with"),
+        formula=text("formula"),
         site_spread=scale**2 * number("site_spread"),
         unit=unit,
     )
@@ -94,7 +95,7 @@ def checked(
 ) -> list[Evidence]:
     """Return the evidence with what other methods say of it: the cluster-robust model, then the permutation test."""
     twins = _twins(asked, counts, cell_type, evidence, test)
-    tests = [_permutation(asked, counts, cell_type, e.contrast, test.direction) for e in evidence]
+    tests = [_permutation(asked, counts, cell_type, e, test.direction) for e in evidence]
     return [replace(e, checks=checks) for e, checks in zip(evidence, zip(twins, tests, strict=True), strict=True)]
 
 
@@ -119,14 +120,20 @@ def _twins(
     ]
 
 
-def _permutation(
-    asked: Comparison, counts: Denominator, cell_type: str, contrast: Contrast, direction: Direction
-) -> Check:
+def _permutation(asked: Comparison, counts: Denominator, cell_type: str, e: Evidence, direction: Direction) -> Check:
     if direction == "similar":
         return Check(PERMUTATION, why_not="it cannot show that two sides are similar")
+    if e.formula and e.formula != asked.formula.text:
+        # The row has a term for the site that the comparison was not asked for.
+        asked = Comparison(replace(asked.results, options=asked.options | {"formula": e.formula}))
     found = permutation_p(
-        asked, contrast, denominator=counts, cell_type=cell_type, permutations=PERMUTATIONS, seed=asked.options["seed"]
-    )  # fmt: skip
+        asked,
+        e.contrast,
+        denominator=counts,
+        cell_type=cell_type,
+        permutations=PERMUTATIONS,
+        seed=asked.options["seed"],
+    )
     if isinstance(found, str):
         return Check(PERMUTATION, why_not=found)
     if out_of_reach(found.p_min):

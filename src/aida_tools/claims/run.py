@@ -24,6 +24,7 @@ from aida_tools.claims.verdict import (
     Evidence,
     agreement,
     claim_p_value,
+    left_open,
     obstacle,
     odds_ratio,
     other_methods,
@@ -95,18 +96,16 @@ def _judge_slopes(asked: Comparison, test: Interaction) -> tuple[dict[str, Any],
         f"Odds ratio per 10 units of {test.column}: {slopes}. Test of equal slopes: "
         f"F({found.df}, {found.df_residual:.3g}) = {found.statistic:.2f}, p = {found.p_value:.2g}."
     )
-    checks = [found.twin]
+    checks, status = [found.twin], found.status
 
     def judge(q: float) -> tuple[str, str]:
         text = f"{words} Corrected p = {q:.2g}."
-        verdict = verdict_of(found.status, q, checks)
+        verdict = verdict_of(status, q, checks)
         if verdict == NOT_SUPPORTED:
             return verdict, f"{text} Different slopes are not shown; this does not show that they are equal."
-        if found.status == "between-site":
-            text += " The populations come from several sites, which can differ in the same way."
-        return verdict, text + other_methods(checks)
+        return verdict, text + other_methods(checks) + left_open(status, "slopes")
 
-    return {"cell_types": ", ".join(types), "status": found.status, **_compared(found.p_value, checks)}, judge
+    return {"cell_types": ", ".join(types), "status": status, **_compared(found.p_value, checks)}, judge
 
 
 def _correct(rows: list[dict[str, Any]]) -> np.ndarray:
@@ -189,5 +188,5 @@ def check_claims(compare_dir: Path, out: Path, *, options: Options | None = None
     inputs = [path, *(compare_dir / name for name in ("estimates.tsv", "shares.tsv", "compare.json"))]
     config = {"negligible": claims.negligible, "model": model, "alpha": ALPHA}
     with staged(out, step="claims", inputs=inputs, config=config) as folder:
-        found = shifts(results.estimates, str(results.options["focus"]), model)
+        found = shifts(results.estimates[~results.estimates["superseded"]], str(results.options["focus"]), model)
         write_tables({"claims": table, "claim_contrasts": contrasts, "shifts": found}, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -11,14 +12,18 @@ from aida_tools.claims.answers import Missing, why_no_twin
 from aida_tools.claims.evidence import numerator, used_samples
 from aida_tools.claims.model import Interaction
 from aida_tools.claims.verdict import TWIN, Check
+from aida_tools.core.names import ESTIMATED
 from aida_tools.design.contrasts import Contrast
+from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import parse_formula
-from aida_tools.design.matrix import build_design
-from aida_tools.design.questions import batch_codes
+from aida_tools.design.sites import standing, tolerable
 from aida_tools.models.cluster import MODEL as CLUSTER
+from aida_tools.models.contributions import contributions
 from aida_tools.models.data import Data, Estimate, Fit
+from aida_tools.models.model import Model
 from aida_tools.models.omnibus import wald
 from aida_tools.models.registry import MODELS
+from aida_tools.models.settings import Designs, Setting
 from aida_tools.results.refit import Comparison
 
 
@@ -30,7 +35,7 @@ class Slopes(NamedTuple):
     statistic, df, df_residual, p_value
         F, its degrees of freedom, and its p-value.
     status
-        `within-site` only where no effect of a site can enter a difference of slopes.
+        `within-site` only where no effect of a site, on shares or on slopes, enters a difference of slopes.
     slopes
         Population -> log odds ratio for one unit of the column.
     twin
@@ -60,39 +65,68 @@ def interaction(asked: Comparison, test: Interaction) -> tuple[Slopes, list[str]
     """
     counts, name, types = numerator(asked, test)
     samples = _samples(used_samples(asked, counts), test)
-    model = MODELS[asked.odds_model]
     counts = counts.take(pd.Index(asked.samples["sample_id"]).get_indexer(samples["sample_id"]))
     covariates = " + sex" if samples["sex"].nunique() > 1 and test.column != "sex" else ""
     formula = parse_formula(f"~ population * {test.column}{covariates}", samples.columns)
-    design = build_design(formula.plus("batch") if model.by_batch else formula, samples)
-    terms = [i for i, column in enumerate(design.names) if ":" in column]
-    if len(terms) < len(test.populations) - 1:
+    designs = Designs(samples, formula, [Contrast(test.column)])
+    robust = bool(asked.options["robust"])
+    by = _Fitted.of(MODELS[asked.odds_model], designs, counts, name, robust=robust)
+    if not by.fit.converged:
+        raise Missing(f"the model of {test.column} by population was not fitted: {by.fit.message}")
+    if len(by.weights) < len(test.populations) - 1:
         raise Missing(f"the samples cannot tell the effect of {test.column} apart between the populations")
-    weights = np.eye(len(design.names))[terms]
-
-    def fitted(by: str) -> Fit:
-        types = counts.only(name) if MODELS[by].one_type else counts
-        data = Data(
-            types.counts, types.totals, design.matrix, batch_codes(samples), bool(asked.options["robust"]), types.unit
-        )  # fmt: skip
-        return MODELS[by].fit(data)[types.types.index(name)]
-
-    fit = fitted(model.name)
-    if not fit.converged:
-        raise Missing(f"the model of {test.column} by population was not fitted: {fit.message}")
-    statistic, df, df_residual, p = wald(fit, weights)
+    statistic, df, df_residual, p = wald(by.fit, by.weights)
     if not np.isfinite(p):
         raise Missing(f"no degrees of freedom are left to compare the effects of {test.column}")
     why = why_no_twin(asked, counts)
-    twin = Check(TWIN, why_not=why) if why else _check(fitted(CLUSTER.name), weights)
-    up, down = design.sides(Contrast(test.column))
-    slopes = {}
-    for population in test.populations:
-        here = (samples["population"] == population).to_numpy()
-        slopes[population] = fit.contrast(design.reduce((up - down)[here].mean(axis=0)))
-    one_site = samples["site"].notna().all() and samples["site"].nunique() == 1
-    status = "within-site" if one_site else "between-site"
-    return Slopes(statistic, df, df_residual, p, status, slopes, twin), types
+    twin = Check(TWIN, why_not=why) if why else _check(_Fitted.of(CLUSTER, designs, counts, name, robust=robust))
+    vectors = by.slopes(test)
+    status = _status(test.column, by, list(vectors.values()))
+    return Slopes(
+        statistic, df, df_residual, p, status, {k: by.fit.contrast(v) for k, v in vectors.items()}, twin
+    ), types
+
+
+class _Fitted(NamedTuple):
+    """One model in its design; `weights` has a row for each interaction term."""
+
+    setting: Setting
+    data: Data
+    fit: Fit
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, model: Model, designs: Designs, counts: Denominator, name: str, *, robust: bool) -> _Fitted:
+        setting = designs.settings(counts.only(name) if model.one_type else counts, model)[0]
+        data = setting.data(robust=robust)
+        fit = model.fit(data)[setting.denominator.types.index(name)]
+        columns = setting.design.names
+        return cls(setting, data, fit, np.eye(len(columns))[[":" in column for column in columns]])
+
+    def slopes(self, test: Interaction) -> dict[str, np.ndarray]:
+        """Return the weights of each population's slope, shape (p,)."""
+        design, population = self.setting.design, self.setting.samples["population"]
+        up, down = design.sides(Contrast(test.column))
+        return {p: design.reduce((up - down)[(population == p).to_numpy()].mean(axis=0)) for p in test.populations}
+
+
+def _status(column: str, by: _Fitted, slopes: list[np.ndarray]) -> str:
+    """Return the weakest status of the differences between slopes, each given by its weights, shape (p,).
+
+    A site may shift its samples, and it may tilt them: with populations at sites of their own a tilt is a difference
+    of slopes, although no shift is. A tilt of one unit a standard deviation of the column counts as a shift of one.
+    """
+    values, places = by.setting.samples[column].to_numpy(float), by.setting.places
+    effects, tilt = contributions(by.data, by.fit), (values - values.mean()) / values.std()
+    found = []
+    for one, other in combinations(slopes, 2):
+        weights = effects @ (one - other)
+        harmless = tolerable(by.fit.contrast(one - other).std_error, 1.0)
+        leaks = places.leaks(np.column_stack([weights, tilt * weights]), [Contrast(column)] * 2)
+        inside = places.inside_batches(by.setting.design, one - other)
+        told = (standing(Contrast(column), each, places, harmless, inside=inside, fixable=False) for each in leaks)
+        found += [each.status for each in told]
+    return max(found, key=ESTIMATED.index)
 
 
 def _samples(samples: pd.DataFrame, test: Interaction) -> pd.DataFrame:
@@ -106,9 +140,9 @@ def _samples(samples: pd.DataFrame, test: Interaction) -> pd.DataFrame:
     return samples[samples["population"].isin(test.populations) & known].reset_index(drop=True)
 
 
-def _check(fit: Fit, weights: np.ndarray) -> Check:
+def _check(by: _Fitted) -> Check:
     """Return what a second model says of the same hypothesis."""
-    if not fit.converged:
-        return Check(TWIN, why_not=fit.message)
-    _, _, df, p = wald(fit, weights)
+    if not by.fit.converged:
+        return Check(TWIN, why_not=by.fit.message)
+    _, _, df, p = wald(by.fit, by.weights)
     return Check(TWIN, p) if df >= 1 else Check(TWIN, why_not="less than one degree of freedom is left")

@@ -70,7 +70,7 @@ class Evidence:
 
     Attributes
     ----------
-    contrast, status, note, aliased_with
+    contrast, status, note, aliased_with, formula
         As in `estimates.tsv`, in the claim's order of sides.
     estimate, std_error, df
         For the claim's unit of a numeric contrast; not a number where there is no estimate.
@@ -89,6 +89,7 @@ class Evidence:
     df: float = np.nan
     note: str = ""
     aliased_with: str = ""
+    formula: str = ""
     site_spread: float = np.nan
     unit: str = ""
     checks: tuple[Check, ...] = ()
@@ -284,25 +285,39 @@ def _bound(e: Evidence, direction: Direction) -> str:
     )
 
 
+def left_open(status: str, sides: str, who: str = "It") -> str:
+    """Say what contrasts of a status cannot tell apart; empty for those inside sites.
+
+    Parameters
+    ----------
+    status
+        One with an estimate.
+    sides
+        What they compare: `populations`, `slopes`.
+    who
+        `It` for one contrast, `Some` or `All of them`.
+    """
+    s = "s" if who == "It" else ""
+    if status == "indirect":
+        return (
+            f" {who} rest{s} on other samples that were measured beside both sides, and on these being alike at every "
+            "site: what they differ by between sites is part of it."
+        )
+    if what := {"between-site": "sites", "between-batch": "batches"}.get(status):
+        return (
+            f" {who} compare{s} {what} as well as {sides}: a difference between {what} can look like one between "
+            f"{sides}, or hide it, and these data cannot tell the two apart."
+        )
+    return ""
+
+
 def _left_open(evidence: Sequence[Evidence]) -> str:
-    """Say what the contrasts cannot tell apart; empty if all of them are inside sites."""
     text = ""
-    for status, what in (("between-site", "sites"), ("between-batch", "batches"), ("indirect", "")):
-        some = [e for e in evidence if e.status == status]
-        if not some:
-            continue
-        who = "All of them" if len(some) == len(evidence) else "Some"
-        does = ("It compares", "It rests") if len(evidence) == 1 else (f"{who} compare", f"{who} rest")
-        column = some[0].contrast.column
-        sides = "populations" if column == POPULATION else f"{column} groups"
-        if what:
-            text += (
-                f" {does[0]} {what} as well as {sides}: a difference between {what} can look like one between {sides}, "
-                "or hide it, and these data cannot tell the two apart."
-            )
-        else:
-            text += (
-                f" {does[1]} on other samples that were measured beside both sides, and on these being alike at every "
-                "site: what they differ by between sites is part of it."
-            )
-    return text + next((f" {e.aliased_with[0].upper()}{e.aliased_with[1:]}." for e in evidence if e.aliased_with), "")
+    for status in reversed(ESTIMATED):
+        if some := [e for e in evidence if e.status == status]:
+            who = "It" if len(evidence) == 1 else "All of them" if len(some) == len(evidence) else "Some"
+            column = some[0].contrast.column
+            text += left_open(status, "populations" if column == POPULATION else f"{column} groups", who)
+    # Which site each side was measured at is in the table of contrasts; the sentence above has said the rest.
+    why = next((e.aliased_with for e in evidence if e.aliased_with and e.status != "between-site"), "")
+    return text + (f" {why[0].upper()}{why[1:]}." if why else "")

@@ -143,7 +143,7 @@ TESTS = declare(
             *_OF,
             _MODEL,
             text("test", "which test of which hypothesis", empty=False),
-            number("statistic", "F, or the likelihood ratio"),
+            number("statistic", "F"),
             number("df", "degrees of freedom of the hypothesis", low=0),
             number("df_residual", "degrees of freedom of the error", low=0),
             share("p_value"),

@@ -38,6 +38,8 @@ class Question:
         Recorded batches of both sides.
     n_paired
         Donors with samples on both sides.
+    inside
+        Whether it can be estimated inside batches.
     """
 
     contrast: Contrast
@@ -50,6 +52,7 @@ class Question:
     note: str
     n_batches: int
     n_paired: int = 0
+    inside: bool = False
 
 
 def batch_codes(samples: pd.DataFrame) -> np.ndarray | None:
@@ -83,4 +86,6 @@ def ask(contrast: Contrast, design: Design, places: Places) -> Question:
     at_a, at_b = (design.reduce(rows.T).T if contrast.a else None for rows in (rows_a, rows_b))
     status = "not-estimable" if lost else ""
     n_paired = len(set(places.donor[on_a]) & set(places.donor[on_b]))
-    return Question(contrast, on_a, on_b, design.reduce(vector), at_a, at_b, status, note, n_batches, n_paired)
+    weights = design.reduce(vector)
+    inside = not lost and places.inside_batches(design, weights)
+    return Question(contrast, on_a, on_b, weights, at_a, at_b, status, note, n_batches, n_paired, inside)

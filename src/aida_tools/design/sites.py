@@ -20,7 +20,7 @@ import pandas as pd
 
 from aida_tools.core.words import listed
 from aida_tools.design.contrasts import CONTROL, REST, Contrast, rest_of
-from aida_tools.design.matrix import shorten
+from aida_tools.design.matrix import Design, shorten
 
 #: Standard deviation of site effects on the log-odds scale that is plausible where nothing better is known.
 PLAUSIBLE_SITE_SD = 0.3
@@ -32,6 +32,8 @@ _ROUNDING = 1e-6
 _UNMIXED = 0.9
 #: A contrast of which a larger part comes through other levels rests on these.
 _INDIRECT = 0.5
+#: Levels through which a smaller part comes are not named.
+_NAMED = 0.05
 
 
 class Standing(NamedTuple):
@@ -53,9 +55,12 @@ class Leaks(NamedTuple):
     batch
         The largest leak of a batch.
     unmixed
-        Part of the weights that does not cancel inside batches, 0 to 1; 1 where no batch is recorded.
+        Part of the weights of the sides that does not cancel inside batches: 0 where every batch is mixed alike, 1
+        where none is or none is recorded.
     through
         Part of the estimate that comes through other levels, which were measured at several sites.
+    others
+        These levels.
     n_effective
         Samples of the smaller side that the estimate rests on (Kish); for a slope, samples in all.
     """
@@ -65,6 +70,7 @@ class Leaks(NamedTuple):
     batch: float
     unmixed: float
     through: float
+    others: tuple[str, ...]
     n_effective: float
 
     @property
@@ -115,6 +121,7 @@ class Places:
         self._alone = np.array([b is None for b in self.batch])
         # Where a donor was measured nobody knows, but it was at one place.
         self._unrecorded_donors = _indicators(names(samples[["donor_id"]].where(self._nowhere[:, None]), "donor_id"))[1]
+        self._inside: tuple[Design, np.ndarray] | None = None
         self._cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def _by_level(self, column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +136,6 @@ class Places:
     def leaks(self, weights: np.ndarray, contrasts: Sequence[Contrast]) -> list[Leaks]:
         """Return what leaks into each of q estimates; `weights` are the samples' in each of them, shape (n, q)."""
         site, batch = self.of_site.T @ weights, np.abs(self._of_batch.T @ weights)
-        size = np.maximum(np.abs(weights).sum(axis=0), 1e-300)
         lost = np.abs(weights[self._alone]).sum(axis=0)
         nowhere = self._unrecorded_donors.T @ weights
         unrecorded = np.maximum(np.maximum(nowhere, 0).sum(axis=0), np.maximum(-nowhere, 0).sum(axis=0))
@@ -138,18 +144,34 @@ class Places:
             c = weights[:, q]
             on_a, on_b = side_masks(contrast, self.samples)
             n_effective = min(_kish(c[on_a]), _kish(c[on_b])) if contrast.a else _kish(np.abs(c))
-            unmixed = min(float((batch[:, q].sum() + lost[q]) / size[q]), 1.0)
-            through = self._through(c, contrast)
+            sides = abs(c[on_a].sum()) + abs(c[on_b].sum()) if contrast.a else np.abs(c).sum()
+            unmixed = min(float((batch[:, q].sum() + lost[q]) / max(sides, 1e-300)), 1.0)
+            through, others = self._through(c, contrast)
             largest = max(float(batch[:, q].max(initial=0.0)), float(np.abs(c[self._alone]).max(initial=0.0)))
-            out.append(Leaks(site[:, q], float(unrecorded[q]), largest, unmixed, through, n_effective))
+            out.append(Leaks(site[:, q], float(unrecorded[q]), largest, unmixed, through, others, n_effective))
         return out
 
-    def _through(self, weights: np.ndarray, contrast: Contrast) -> float:
+    def _through(self, weights: np.ndarray, contrast: Contrast) -> tuple[float, tuple[str, ...]]:
         if not contrast.a or len(self.sites) < 2 or contrast.b == REST:
-            return 0.0
+            return 0.0, ()
         level, pairs = self._by_level(contrast.column)
-        flow = np.abs(pairs.T @ weights)
-        return float(flow[(level != contrast.a) & (level != contrast.b)].sum() / 2)
+        flow = np.abs(pairs.T @ weights) / 2
+        by = {str(name): float(flow[level == name].sum()) for name in np.unique(level)}
+        others = {name: part for name, part in by.items() if name not in (contrast.a, contrast.b)}
+        return sum(others.values()), tuple(name for name, part in others.items() if part > _NAMED)
+
+    def inside_batches(self, design: Design, vector: np.ndarray) -> bool:
+        """Tell whether a contrast, weights of shape (rank,), can be estimated from donors of the same batches alone.
+
+        A sample without a recorded batch is compared with no other.
+        """
+        if self._inside is None or self._inside[0] is not design:
+            batches = np.column_stack([self._of_batch, np.eye(len(self._alone))[:, self._alone]])
+            means = batches @ ((batches.T @ design.matrix) / np.maximum(batches.sum(axis=0), 1)[:, None])
+            scale = np.linalg.norm(design.matrix, axis=0)
+            _, sizes, vectors = np.linalg.svd((design.matrix - means) / scale, full_matrices=True)
+            self._inside = design, vectors[int((sizes > 1e-8).sum()) :].T / scale[:, None]
+        return bool(np.abs(vector @ self._inside[1]).max(initial=0.0) < 1e-7 * max(np.abs(vector).max(), 1e-300))
 
     def never_met(self, contrast: Contrast) -> list[str]:
         """Return the levels on the other side whose sites are all known and none of them side a's."""
@@ -216,7 +238,9 @@ def tolerable(std_error: float, scale: float) -> float:
     return max(HARMLESS * std_error / (PLAUSIBLE_SITE_SD * scale), _ROUNDING)
 
 
-def standing(contrast: Contrast, leaks: Leaks, places: Places, harmless: float, *, fixable: bool) -> Standing:
+def standing(
+    contrast: Contrast, leaks: Leaks, places: Places, harmless: float, *, inside: bool, fixable: bool
+) -> Standing:
     """Return the status of an estimate, and what it cannot be told apart from.
 
     Parameters
@@ -227,6 +251,8 @@ def standing(contrast: Contrast, leaks: Leaks, places: Places, harmless: float, 
         What leaks into the estimate.
     harmless
         See `tolerable`.
+    inside
+        Whether the contrast can be estimated inside batches.
     fixable
         Whether the contrast can be estimated with a term for the site in the formula.
 
@@ -238,14 +264,15 @@ def standing(contrast: Contrast, leaks: Leaks, places: Places, harmless: float, 
     """
     if leaks.largest > harmless:
         return Standing("between-site", _what_leaks(contrast, leaks, places, harmless, fixable=fixable))
-    if leaks.unmixed > _UNMIXED and leaks.batch > _ROUNDING:
+    if leaks.batch > _ROUNDING and (not inside or leaks.unmixed > _UNMIXED):
         return Standing("between-batch", _batch_alias(contrast, places))
     if apart := places.never_met(contrast):
-        who = f"{contrast.a} and {listed(apart)}"
-        return Standing("indirect", f"{who} never shared a site: the comparison rests on others, measured at several")
+        who, over = f"{contrast.a} and {listed(apart)}", listed(leaks.others) or "others"
+        return Standing("indirect", f"{who} never shared a site: the comparison rests on {over}, measured at several")
     if leaks.through > _INDIRECT:
         part = f"{min(leaks.through, 1.0):.0%} of the comparison".replace("%", " %")
-        return Standing("indirect", f"{part} comes through others, who were measured at several sites")
+        over = listed(leaks.others) or "others"
+        return Standing("indirect", f"{part} comes through {over}, measured at several sites")
     return Standing("within-site")
 
 
@@ -257,16 +284,16 @@ def _what_leaks(contrast: Contrast, leaks: Leaks, places: Places, harmless: floa
         n = sum(s is None for s in places.site)
         of = "" if n == len(places.site) else f" for {n} of the samples"
         return f"the site is not recorded{of}: differences between sites may be part of it"
-    leaking = [(abs(leak), name, leak) for name, leak in zip(places.sites, leaks.site, strict=True)]
-    _, site, leak = max(leaking)
+    named = [name for name, leak in zip(places.sites, leaks.site, strict=True) if abs(leak) > harmless]
     if not contrast.a:
-        compared = shorten([name for size, name, _ in leaking if size > harmless])
-        return f"sites {compared} are compared as well{advice}"
-    if site not in set(found):
-        others = sorted(set(places.samples.loc[places.site == site, contrast.column].astype(str)))
+        return f"sites {shorten(named)} are compared as well{advice}"
+    if not set(named) & set(found):
+        by_site = dict(zip(places.sites, leaks.site, strict=True))
+        entering = [f"{by_site[name]:+.2f} of site {name}" for name in named]
+        who = sorted(set(places.samples.loc[np.isin(places.site, named), contrast.column].astype(str)))
         return (
-            f"{leak:.2f} of the unknown effect of site {site} ({shorten(others)}) enters it through the other terms of "
-            f"the formula{advice}"
+            "unknown effects of sites where neither side was measured enter it through the other terms of the formula: "
+            f"{listed(entering)} ({shorten(who)}){advice}"
         )
     parts = "; ".join(
         describe_level(level, on, places.site, places.batch) for level, on in ((contrast.a, on_a), (contrast.b, on_b))

@@ -176,7 +176,7 @@ def shifts_plate(results: Results, palette: Palette) -> Plate | None:
     if not results.estimated or "model" not in results.primary:
         return None
     model, focus = results.primary["model"], results.primary["focus"]
-    estimates = results.estimates
+    estimates = results.estimates[~results.estimates["superseded"]]
     estimates = estimates[(estimates["model"] == model) & (estimates["annotator"] == results.primary["annotator"])]
     rest = split(estimates["contrast"], palette.parse)["kind"] == "rest"
     # The denominator that most types are compared in: `all` in most cohorts.

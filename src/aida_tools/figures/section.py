@@ -54,8 +54,8 @@ _KINDS = {
     "reason.",
     "indirect": "An indirect contrast compares populations that never shared a site, through others that were measured "
     "with both: it is wrong if the donors of these differ between the sites.",
-    "between-batch": "A between-batch contrast compares populations that share a site but no batch: together with "
-    "their batches.",
+    "between-batch": "A between-batch contrast compares populations that share a site but no batch, or whose "
+    "batches are not recorded: together with their batches.",
     "between-site": "A between-site contrast compares populations together with their sites.",
 }
 
@@ -77,7 +77,7 @@ def _ratios(models: list[str]) -> str:
 def contrasts(results: Results, labels: Labels) -> list[Block]:
     """Return the tables of contrasts: the primary one, every analysis of the focus type, all cell types."""
     focus, model = results.primary["focus"], results.primary.get("model")
-    own, every = results.focus_estimates(), results.estimates
+    own, every = results.focus_estimates(), results.estimates[~results.estimates["superseded"]]
     everywhere = every[every["cell_type"] == focus]
     shifts = every[(every["model"] == model) & (every["annotator"] == results.primary["annotator"])]
     ways = ["model", "denominator", "annotator"]

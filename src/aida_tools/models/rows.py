@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from aida_tools.core.names import STATUSES
-from aida_tools.core.words import counted
+from aida_tools.core.words import counted, listed
 from aida_tools.design.contrasts import REST, Contrast
 from aida_tools.design.questions import MIN_SAMPLES, Question
 from aida_tools.design.sites import Leaks, Standing, standing, tolerable
@@ -157,7 +157,8 @@ def standings(setting: Setting, model: Model, data: Data, fit: Fit, k: int, ques
     for question, leaks in zip(questions, setting.places.leaks(weights, contrasts), strict=True):
         harmless = tolerable(fit.contrast(question.vector).std_error, scale)
         fixable = setting.with_site is not None and str(question.contrast) in setting.fixable
-        found = standing(question.contrast, leaks, setting.places, harmless, fixable=fixable)
+        inside = question.inside
+        found = standing(question.contrast, leaks, setting.places, harmless, inside=inside, fixable=fixable)
         out.append(Row(leaks, found, harmless))
     return out
 
@@ -190,7 +191,8 @@ def _remarks(setting: Setting, model: Model, question: Question, fit: Fit, row: 
             "standard error"
         )
     if row.standing.status == "within-site" and row.leaks.through > 0.1:
-        out.append(f"{row.leaks.through:.0%} of the comparison comes through others".replace("%", " %"))
+        over = listed(row.leaks.others) or "others"
+        out.append(f"{row.leaks.through:.0%} of the comparison comes through {over}".replace("%", " %"))
     if question.n_paired and "donor_id" not in setting.design.variables:
         pairs = f"{counted(question.n_paired, 'donor')} on both sides of {contrast.words()}"
         how = "the model has an intercept for each donor" if setting.donors is not None and model.knows_donors else ""

@@ -17,7 +17,7 @@ from aida_tools.power.closed_form import donor_sd, donor_variance, minimal_detec
 from aida_tools.results.refit import Comparison
 from aida_tools.results.results import Results
 
-KEYS = ["annotator", "denominator", "cell_type"]
+KEYS = ["annotator", "denominator", "cell_type", "contrast", "formula"]
 SPREADS = ["share", "cells", "donor_sd", "batch_sd", "spread_note"]
 #: Status -> up to what a detectable odds ratio holds.
 HOLDS = {
@@ -73,8 +73,9 @@ def expected(setting: Setting) -> pd.DataFrame:
             error = np.nan
             if cov is not None and not question.status:
                 error = float(np.sqrt(question.vector @ cov @ question.vector))
-            rows.append({**row, "contrast": str(question.contrast), "std_error_spread": error})
-    return pd.DataFrame(rows, columns=[*KEYS, "contrast", *SPREADS, "std_error_spread"])
+            asked = {"contrast": str(question.contrast), "formula": setting.formula, "std_error_spread": error}
+            rows.append(row | asked)
+    return pd.DataFrame(rows, columns=[*KEYS, *SPREADS, "std_error_spread"])
 
 
 def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
@@ -109,10 +110,10 @@ def detectable(results: Results, *, power: float = POWER) -> pd.DataFrame:
         annotator, denominator = (str(k) for k in key)
         contrasts = [results.contrast(text) for text in part["contrast"].unique()]
         counts = asked.denominators[annotator, denominator]
-        placed += [s for s in asked.settings(counts, asked.selection, contrasts, model) if s.answerable]
-    on = [*KEYS, "contrast"]
-    expectations = pd.concat([expected(s) for s in placed]) if placed else pd.DataFrame(columns=[*on, *SPREADS])
-    table = tables.POWER.frame(rows.merge(expectations, on=on, how="left"))
+        for setting in asked.settings(counts, asked.selection, contrasts, model):
+            placed += [s for s in (setting, setting.with_site) if s is not None and s.answerable]
+    expectations = pd.concat([expected(s) for s in placed]) if placed else pd.DataFrame(columns=[*KEYS, *SPREADS])
+    table = tables.POWER.frame(rows.merge(expectations, on=KEYS, how="left"))
     done = table["estimate"].notna()
     slopes = results.contrasts_of(table)["kind"].eq("slope")
     said = [

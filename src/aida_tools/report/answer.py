@@ -207,7 +207,10 @@ class _Writer:
     def _inside(self) -> str:
         inside = self.estimates[(self.estimates["status"] == "within-site") & self.estimates["estimate"].notna()]
         if inside.empty:
-            place, at = ("batch", "in") if "between-batch" in set(self.estimates["status"]) else ("site", "at")
+            there = set(self.estimates["status"])
+            if "indirect" in there:
+                return "No contrast here compares populations inside a common site."
+            place, at = ("batch", "in") if "between-batch" in there else ("site", "at")
             return f"No two populations were measured {at} a common {place}, so no contrast here is free of {place}."
         clear = [r for r in inside.to_dict("records") if excludes(r)]
         if not clear:
@@ -233,6 +236,7 @@ class _Writer:
             & (everywhere["cell_type"] == self.focus)
             & (everywhere["denominator"] == self.results.primary["denominator"])
             & (everywhere["annotator"] != self.results.primary["annotator"])
+            & ~everywhere["superseded"]
             & everywhere["estimate"].notna()
         ]
         against: list[str] = []
