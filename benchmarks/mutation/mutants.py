@@ -42,8 +42,8 @@ ROOT = HERE.parents[1]
 PACKAGE = Path("src/aida_tools")
 #: Room -> the folders of tests that are to notice, the nearest first.
 ROOMS = {
-    "design": ("design", "models", "compare"),
-    "models": ("models", "compare"),
+    "design": ("design", "models", "statuses", "compare"),
+    "models": ("models", "statuses", "compare"),
     "compare": ("compare",),
     "robustness": ("robustness",),
     "power": ("power",),
@@ -200,6 +200,7 @@ def _become(said: int, tests: list[str], source: Path, cache: Path) -> NoReturn:
         os.dup2(said, 2)
         os.chdir(ROOT)
         os.environ |= {"PYTHONPATH": str(source), "NUMBA_CACHE_DIR": str(cache)}
+        sys.dont_write_bytecode = False
         import_module("numba").config.reload_config()
         sys.path.insert(0, str(source))
         # Some libraries are plugins of pytest, which wants to rewrite the assertions of what is loaded already.
