@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import special
 
 from aida_tools.design.matrix import unseen
 from aida_tools.models.contributions import by_group, contributions
@@ -45,6 +46,26 @@ def batch_freedom(data: Data) -> np.ndarray:
     return np.asarray(1 - np.sum(basis**2, axis=1))
 
 
+def truncated_freedom(ratio: float, df: float) -> float:
+    r"""Return the degrees of freedom of a variance that is estimated as no less than a part of it that is known.
+
+    The means of batches vary by more than the donors in them explain, or so much that the batches' own variance is
+    estimated as 0: their variance is :math:`\max(s^2, v_0)`, with :math:`s^2` on a few degrees of freedom and
+    :math:`v_0` known well. Its first two moments, at the estimate, give Satterthwaite's :math:`2 m^2 / v`.
+
+    Parameters
+    ----------
+    ratio
+        The estimated variance over the part that is known, 1 or more.
+    df
+        Degrees of freedom of :math:`s^2`, above 0.
+    """
+    at = 1 / max(ratio, 1.0)
+    below, one, two = (special.chdtr(df, df * at), *(special.chdtrc(df + k, df * at) for k in (2, 4)))
+    mean, square = at * below + one, at**2 * below + two * (df + 2) / df
+    return float(2 * mean**2 / max(square - mean**2, 1e-12))
+
+
 class Containment:
     r"""Degrees of freedom of the contrasts of a fit with random intercepts.
 
@@ -78,7 +99,8 @@ class Containment:
             self._groups = np.where(pooled, -1, sites)
             own = {int(k): float(freedom[sites == k].sum()) for k in np.unique(self._groups)}
             self._freedom = {k: self.between if k < 0 else found for k, found in own.items()}
-            self._noise = fit.batch_sd**2 + 1 / np.bincount(data.codes, weights, groups)
+            self._known = 1 / np.bincount(data.codes, weights, groups)
+            self._noise = fit.batch_sd**2 + self._known
             centred = data.design - batch_means(data.design, data.codes, weights)[data.codes]
             values, self._vectors = np.linalg.eigh((centred * weights[:, None]).T @ centred)
             self._seen, self._values = values > 1e-9 * max(values.max(), 1e-300), values
@@ -88,13 +110,15 @@ class Containment:
 
     def _between(self, leaks: np.ndarray) -> float:
         """Return the degrees of freedom of what is told between batches, from the leak of each, shape (g,)."""
-        parts = leaks**2 * self._noise
-        by = {k: float(parts[self._groups == k].sum()) for k in self._freedom}
-        whole = sum(by.values())
-        if whole <= 0:
+        sums = {}
+        for k, df in self._freedom.items():
+            size = leaks[self._groups == k] ** 2
+            whole, known = float(size @ self._noise[self._groups == k]), float(size @ self._known[self._groups == k])
+            if whole > 0 and df > 1e-9:
+                sums[k] = whole, truncated_freedom(whole / known, df)
+        if not sums:
             return self.between
-        spread = sum(v**2 / max(self._freedom[k], 1e-9) for k, v in by.items() if v > 0)
-        return min(whole**2 / spread, self.between)
+        return sum(part for part, _ in sums.values()) ** 2 / sum(part**2 / df for part, df in sums.values())
 
     def _told_inside(self, weights: np.ndarray) -> float:
         """Return the part of a contrast's information that comes from inside batches, 0 to 1."""
