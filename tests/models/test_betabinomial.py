@@ -181,7 +181,7 @@ def test_freedom_of_a_variance_that_cannot_be_less_than_its_known_part(ratio: fl
 
 @pytest.mark.parametrize("sds", [(0.0, 0.0), (0.1, 0.1), (0.4, 0.1), (0.4, 0.4)])
 def test_few_batches_with_a_variance_of_their_own_keep_the_level(sds: tuple[float, float]) -> None:
-    """Means of four and nine batches, 15 donors of SD 0.4 in each: t on these degrees of freedom rejects in 1.5 to 7 %."""
+    """Means of four and nine batches, 15 donors of SD 0.4 in each: t rejects in 1.5 to 7 %."""
     rng, known, m = np.random.default_rng(2), 0.4**2 / 15, 20_000
     numbers = (4, 9)
     drawn = [rng.normal(0, np.sqrt(sd**2 + known), (m, n)) for sd, n in zip(sds, numbers, strict=True)]
