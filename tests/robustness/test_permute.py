@@ -208,6 +208,39 @@ def test_paired_samples_change_sides_inside_their_donor(shared: Path, tmp_path: 
     assert row["p_value"] == pytest.approx((means >= means[0] - 1e-9).mean())
 
 
+def paired(folder: Path, *, alone: int = 0) -> tuple[Comparison, pd.DataFrame, pd.DataFrame]:
+    """Eight donors, each measured as A and as B in one batch; so many of them as A only."""
+    samples, counts = make_cohort(3, sites={"S": (4, ("A", "B"))}, donors=4, controls=0)
+    samples = samples.sort_values(["population", "sample_id"])
+    samples = samples.assign(donor_id=[f"D{k}" for k in range(8)] * 2, sex="female", age=40.0)
+    samples = samples.iloc[: 16 - alone] if alone else samples
+    counts = counts[counts["sample_id"].isin(samples["sample_id"])]
+    formula = "~ population + donor_id" if not alone else "~ population"
+    return compared_of(folder, (samples, counts), formula), samples, counts
+
+
+def test_the_samples_of_a_donor_change_sides_together(tmp_path: Path) -> None:
+    """2^8 ways; the statistic is the paired t of the logits, unweighted."""
+    compared, samples, counts = paired(tmp_path)
+    table = permutation_tables(compared, permutations=1000, seed=1)["permutation"].set_index("test")
+    row = table.loc["ols-logit"]
+    assert (row["scheme"], row["n_permutations"]) == ("samples within donors", 256)
+    wide = counts.pivot(index="sample_id", columns="cell_type", values="n_cells").loc[samples["sample_id"]]
+    treg, total = wide["Treg"].to_numpy(), wide[["Treg", "CD4_naive", "CD4+_T"]].sum(axis=1).to_numpy()
+    logit = np.log((treg + 0.5) / (total - treg + 0.5))
+    assert row["statistic"] == pytest.approx(stats.ttest_rel(logit[:8], logit[8:]).statistic, rel=1e-6)
+    flips = np.array(list(itertools.product([1, -1], repeat=8)))
+    means = np.abs(flips @ (logit[:8] - logit[8:]))
+    assert row["p_value"] == pytest.approx((means >= means[0] - 1e-9).mean())
+
+
+def test_donors_on_one_side_and_on_both_cannot_be_exchanged_freely(tmp_path: Path) -> None:
+    compared, _, _ = paired(tmp_path, alone=3)
+    found = of_row(compared, "population: A - B")
+    assert isinstance(found, str)
+    assert found.startswith("some donors are on both sides and others on one")
+
+
 def test_without_batches_donors_are_the_units(tmp_path: Path) -> None:
     samples, counts = make_cohort(3, sites={"SG": SITES["SG"]}, controls=0)
     folder = compare_cohort(tmp_path, samples.assign(batch=None), counts, models=("quasibinomial",))

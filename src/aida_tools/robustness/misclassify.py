@@ -73,7 +73,7 @@ def tipping_specificity(high: float, low: float, sensitivity: float, specificity
     """
     true = float(true_share(low, sensitivity, specificity))
     needed = 1 - (high - sensitivity * true) / (1 - true) if true < 1 else np.nan
-    return specificity - needed if 0 <= needed <= 1 else np.nan
+    return specificity - needed if needed >= 0 else np.nan
 
 
 def tipping_sensitivity(high: float, low: float, sensitivity: float, specificity: float) -> float:
@@ -83,4 +83,4 @@ def tipping_sensitivity(high: float, low: float, sensitivity: float, specificity
     """
     true = float(true_share(high, sensitivity, specificity))
     needed = (low - (1 - specificity) * (1 - true)) / true if true > 0 else np.nan
-    return sensitivity - needed if 0 <= needed <= 1 else np.nan
+    return sensitivity - needed if needed >= 0 else np.nan
