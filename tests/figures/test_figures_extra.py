@@ -160,8 +160,8 @@ def test_site_band_is_the_odds_ratio_of_a_measured_site_effect() -> None:
 def test_tables_of_later_steps_give_further_figures(results: Results, palette: Palette) -> None:
     tests, null = made.permutation()
     extra = {
-        "specification": made.specification(), "site_bound": SITE_BOUND.frame(made.site_bound()), "site_prior": made.site_prior(),
-        "permutation": tests,
+        "specification": made.specification(), "site_bound": SITE_BOUND.frame(made.site_bound()),
+        "site_prior": made.site_prior(), "permutation": tests,
         "permutation_null": null, "misclassification_grid": made.misclassification_grid(),
         "confusion": made.agreement(), "claims": made.claims()[0], "claim_contrasts": made.claims()[1],
         "power_curves": made.power_curves(), "recalibrated": made.recalibrated(), "leave_one_out": made.leave_one_out(),

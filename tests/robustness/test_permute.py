@@ -302,7 +302,7 @@ def two_sites(*, mixed: bool, shift: float = 0.0, seed: int = 1) -> tuple[pd.Dat
     if mixed:
         sites = {"S1": (4, ("A", "B")), "S2": (4, ("A", "B"))}
         return make_cohort(seed, sites=sites, controls=0, site_shift={"S2": shift})
-    samples, counts = make_cohort(seed, sites={"S1": (8, ("A",)), "S2": (8, ("A",))}, donors=6, controls=0,
+    samples, counts = make_cohort(seed, sites={"S1": (8, ("A",)), "S2": (8, ("A",))}, donors=4, controls=0,
                                   site_shift={"S2": shift}, batch_sd=0.2)  # fmt: skip
     number = samples["batch"].str[-2:].astype(int)
     # Most batches of A are at the first site, most of B at the second.

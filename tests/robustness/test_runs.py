@@ -129,7 +129,7 @@ def test_runs_that_leave_nothing_say_why() -> None:
 
 @pytest.mark.parametrize(("n_runs", "n_donors", "run_sd"), [(2, 3, 0.3), (3, 2, 0.0)])
 def test_few_runs_cover_the_truth(n_runs: int, n_donors: int, run_sd: float) -> None:
-    """300 draws, every third run without its last donor: 95 % of the intervals hold a difference of 0."""
+    """200 draws, every third run without its last donor: 95 % of the intervals hold a difference of 0."""
     rng = np.random.default_rng([n_runs, n_donors, int(10 * run_sd)])
     site, run, donor = (
         a.ravel() for a in np.meshgrid(np.arange(2), np.arange(n_runs), np.arange(n_donors), indexing="ij")
@@ -140,14 +140,14 @@ def test_few_runs_cover_the_truth(n_runs: int, n_donors: int, run_sd: float) -> 
     x = np.column_stack([site == 0, site == 1, *(donor == d for d in range(1, n_donors))]).astype(float)
     weights = np.array([1.0, -1, *np.zeros(n_donors - 1)])
     covered = 0
-    for _ in range(300):
+    for _ in range(200):
         y = rng.normal(0, run_sd, 2 * n_runs)[run] + rng.normal(0, 0.15, len(run)) + 0.4 * donor
         found = fit_runs(y, x, run)
         assert isinstance(found, RunFit)
         value, error, df = found.combine(weights)
         covered += abs(value) <= stats.t.ppf(0.975, df) * error
-    # Three standard errors of 95 % in 300 draws.
-    assert 0.91 <= covered / 300 <= 0.985
+    # Three standard errors of 95 % in 200 draws, and the allowance for runs of different donors.
+    assert 0.9 <= covered / 200 <= 0.995
 
 
 def test_the_search_covers_variance_ratios_of_all_sizes() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from aida_tools.core.populations import load_populations
+from aida_tools.figures.style import Palette
 from aida_tools.results.refit import Comparison
+from aida_tools.robustness.figures.refits import permutation_plate
 from aida_tools.robustness.permutations import permutation_tables
 from aida_tools.robustness.section import limits
 from aida_tools.robustness.sites import site_tables
@@ -108,6 +112,26 @@ def test_a_permutation_says_what_it_cannot_show(compared: Comparison, contrast: 
     assert "cannot" not in text
     nothing = said(compared, permutation=changed(table, contrast, p_value=np.nan))
     assert "permutation" not in nothing
+
+
+def test_the_caption_of_the_permutations_says_it_too(compared: Comparison, root: Path) -> None:
+    tables = permutation_tables(compared, permutations=200, seed=1)
+    palette = Palette(load_populations(root / "config" / "populations.tsv"))
+
+    def caption(**values: object) -> str:
+        again = tables | {"permutation": tables["permutation"].assign(**values)}
+        plate = permutation_plate(replace(compared.results, tables=again), palette)
+        assert plate is not None
+        return plate.caption
+
+    usual = caption(scheme="donors within batches", rejection_rate=0.06, p_min=0.005)
+    assert "A test that keeps its level has 5 % of the permuted values beyond the dashed lines" in usual
+    assert "site effect" not in usual
+    few = caption(scheme="batches between sites", rejection_rate=np.nan, p_min=0.1)
+    assert "No permutation could give p below 0.1: the test can find nothing here." in few
+    assert "The batches change sites with their labels: a site effect is not seen." in few
+    assert "keeps its level" not in few
+    assert "below" not in caption(scheme="donors within batches", rejection_rate=np.nan, p_min=0.01)
 
 
 def test_specifications_are_counted(compared: Comparison, contrast: str) -> None:

@@ -37,6 +37,15 @@ def test_share_shift_is_on_the_odds_scale() -> None:
     assert share_shift(0.04, 0.0) == 0
 
 
+@pytest.fixture(scope="module")
+def tables(compared: Comparison) -> dict[str, pd.DataFrame]:
+    return site_tables(compared)
+
+
+#: Two sites of one population: the smallest cohort with something to bound.
+PAIR = {"KR": (3, ("Korean",)), "JP": (3, ("Japanese",))}
+
+
 def test_site_weights_of_pairs_are_one_and_minus_one(compared: Comparison) -> None:
     weights = site_weights(compared)
     assert weights["population: Japanese - Korean"] == pytest.approx({"JP": 1, "KR": -1, "SG": 0}, abs=1e-9)
@@ -73,8 +82,7 @@ def test_site_weights_are_what_a_shift_of_a_site_does(compared: Comparison, mode
         assert of_sites[site] == pytest.approx(slope[contrast], abs=tolerance)
 
 
-def test_tables_of_a_cohort(compared: Comparison) -> None:
-    tables = site_tables(compared)
+def test_tables_of_a_cohort(tables: dict[str, pd.DataFrame]) -> None:
     bound = tables["site_bound"].set_index("contrast")
     assert "population: SG_Chinese - SG_Malay" not in bound.index
     pair = bound.loc["population: Japanese - Korean"]
@@ -95,7 +103,7 @@ def test_tables_of_a_cohort(compared: Comparison) -> None:
 
 
 def test_controls_take_a_planted_site_effect_out(tmp_path: Path) -> None:
-    samples, counts = make_cohort(5, site_shift={"KR": 0.8}, controls=6, cells=3000)
+    samples, counts = make_cohort(5, sites=PAIR, site_shift={"KR": 0.8}, controls=8, cells=3000)
     compared = load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
     row = site_tables(compared)["recalibrated"].set_index("contrast").loc["population: Japanese - Korean"]
     truth = -EFFECTS["Korean"]
@@ -105,7 +113,7 @@ def test_controls_take_a_planted_site_effect_out(tmp_path: Path) -> None:
 
 
 def test_without_controls_or_site_or_batches_there_are_named_states(tmp_path: Path) -> None:
-    samples, counts = make_cohort(2, controls=0)
+    samples, counts = make_cohort(2, sites=PAIR, controls=0)
     tables = site_tables(load_comparison(compare_cohort(tmp_path / "a", samples, counts, models=("quasibinomial",))))
     assert set(tables["recalibrated"]["status"]) == {"no-controls"}
     assert set(tables["controls_effect"]["status"]) == {"not-estimable"}
@@ -187,8 +195,7 @@ def test_plausible_site_effects_are_simulated_ones(compared: Comparison) -> None
     np.testing.assert_allclose(tables["site_prior"]["density"], tables["site_prior"]["start"], rtol=1e-5)
 
 
-def test_what_the_prior_rests_on_is_said(compared: Comparison) -> None:
-    tables = site_tables(compared)
+def test_what_the_prior_rests_on_is_said(compared: Comparison, tables: dict[str, pd.DataFrame]) -> None:
     row = tables["site_bound"].iloc[0]
     assert row["rests_on"] == (
         "half-normal of scale 0.30 (the least that is assumed) and what the control samples at 3 sites say of it"
@@ -201,7 +208,7 @@ def test_what_the_prior_rests_on_is_said(compared: Comparison) -> None:
 
 
 def test_batches_that_vary_widen_the_prior(tmp_path: Path) -> None:
-    samples, counts = make_cohort(5, controls=0, batch_sd=0.7)
+    samples, counts = make_cohort(5, sites=PAIR, controls=0, batch_sd=0.7)
     compared = load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
     row = site_tables(compared)["site_bound"].iloc[0]
     assert row["batch_sd"] > 0.4
@@ -238,9 +245,8 @@ def test_no_batch_of_several_samples_has_no_spread(compared: Comparison) -> None
     assert of(batch=lambda t: t["site"]) == "no site has several batches"
 
 
-def test_false_calls_beside_the_correction(compared: Comparison) -> None:
+def test_false_calls_beside_the_correction(tables: dict[str, pd.DataFrame]) -> None:
     """Every column against its definition, from the shares of `controls_effect.tsv`."""
-    tables = site_tables(compared)
     effect = tables["controls_effect"]
     shares = effect[effect["quantity"] == "share"].set_index("site")["estimate"]
     table = tables["recalibrated"].set_index("contrast")
@@ -276,7 +282,7 @@ def test_controls_missing_at_a_site_are_named(compared: Comparison) -> None:
 
 
 def test_samples_without_a_site_are_said_and_not_corrected(tmp_path: Path) -> None:
-    samples, counts = make_cohort(2)
+    samples, counts = make_cohort(2, sites=PAIR)
     samples.loc[(samples["batch"] == "KR_B00") & ~samples["is_control"], "site"] = None
     compared = load_comparison(compare_cohort(tmp_path, samples, counts, models=("quasibinomial",)))
     tables = site_tables(compared)
@@ -297,8 +303,7 @@ def test_contrasts_that_no_site_enters_have_no_bound(compared: Comparison) -> No
     assert {row["status"] for row in between_sites(compared)} == {"between-site"}
 
 
-def test_tables_hold_numbers_not_text(compared: Comparison) -> None:
-    tables = site_tables(compared)
+def test_tables_hold_numbers_not_text(tables: dict[str, pd.DataFrame]) -> None:
     for table, column in zip(tables.values(), ("estimate", "density", "estimate", "recalibrated"), strict=True):
         assert isinstance(table, pd.DataFrame)
         assert pd.api.types.is_float_dtype(table[column])

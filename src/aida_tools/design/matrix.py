@@ -55,6 +55,22 @@ def independent_columns(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(kept, dtype=int), null
 
 
+def unseen(matrix: np.ndarray) -> np.ndarray:
+    """Return the directions that a matrix takes to less than `TOLERANCE`.
+
+    Parameters
+    ----------
+    matrix
+        Shape (n, p), its columns scaled to a length of about 1.
+
+    Returns
+    -------
+    Orthonormal directions, shape (p, q).
+    """
+    _, sizes, vectors = np.linalg.svd(np.linalg.qr(matrix, mode="r"), full_matrices=True)
+    return np.asarray(vectors[int((sizes > TOLERANCE).sum()) :].T)
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """A design matrix over the samples, reduced to independent columns for fitting.

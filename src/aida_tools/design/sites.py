@@ -20,7 +20,7 @@ import pandas as pd
 
 from aida_tools.core.words import listed
 from aida_tools.design.contrasts import CONTROL, REST, Contrast, rest_of
-from aida_tools.design.matrix import Design, shorten
+from aida_tools.design.matrix import Design, shorten, unseen
 
 #: Standard deviation of site effects on the log-odds scale that is plausible where nothing better is known.
 PLAUSIBLE_SITE_SD = 0.3
@@ -119,8 +119,7 @@ class Places:
         self._of_batch = _indicators(self.batch)[1]
         self._nowhere = np.array([s is None for s in self.site])
         self._alone = np.array([b is None for b in self.batch])
-        # Where a donor was measured nobody knows, but it was at one place.
-        self._unrecorded_donors = _indicators(names(samples[["donor_id"]].where(self._nowhere[:, None]), "donor_id"))[1]
+        self._donor_codes = pd.factorize(self.donor[self._nowhere])[0]
         self._inside: tuple[Design, np.ndarray] | None = None
         self._cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -137,7 +136,9 @@ class Places:
         """Return what leaks into each of q estimates; `weights` are the samples' in each of them, shape (n, q)."""
         site, batch = self.of_site.T @ weights, np.abs(self._of_batch.T @ weights)
         lost = np.abs(weights[self._alone]).sum(axis=0)
-        nowhere = self._unrecorded_donors.T @ weights
+        # Where a donor was measured nobody knows, but it was at one place.
+        nowhere = np.zeros((int(self._donor_codes.max(initial=-1)) + 1, weights.shape[1]))
+        np.add.at(nowhere, self._donor_codes, weights[self._nowhere])
         unrecorded = np.maximum(np.maximum(nowhere, 0).sum(axis=0), np.maximum(-nowhere, 0).sum(axis=0))
         out = []
         for q, contrast in enumerate(contrasts):
@@ -166,11 +167,11 @@ class Places:
         A sample without a recorded batch is compared with no other.
         """
         if self._inside is None or self._inside[0] is not design:
-            batches = np.column_stack([self._of_batch, np.eye(len(self._alone))[:, self._alone]])
-            means = batches @ ((batches.T @ design.matrix) / np.maximum(batches.sum(axis=0), 1)[:, None])
+            size = np.maximum(self._of_batch.sum(axis=0), 1)[:, None]
+            centred = design.matrix - self._of_batch @ ((self._of_batch.T @ design.matrix) / size)
+            centred[self._alone] = 0.0
             scale = np.linalg.norm(design.matrix, axis=0)
-            _, sizes, vectors = np.linalg.svd((design.matrix - means) / scale, full_matrices=True)
-            self._inside = design, vectors[int((sizes > 1e-8).sum()) :].T / scale[:, None]
+            self._inside = design, unseen(centred / scale) / scale[:, None]
         return bool(np.abs(vector @ self._inside[1]).max(initial=0.0) < 1e-7 * max(np.abs(vector).max(), 1e-300))
 
     def never_met(self, contrast: Contrast) -> list[str]:

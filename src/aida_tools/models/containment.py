@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aida_tools.design.matrix import unseen
 from aida_tools.models.contributions import by_group, contributions
 from aida_tools.models.data import Data, Fit
 
@@ -28,9 +29,8 @@ def _inside(design: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the directions of the coefficients that only groups tell, shape (p, q), and how many others there are."""
     inside = design - batch_means(design, codes, np.ones(len(codes)))[codes]
     scale = np.maximum(np.linalg.norm(design, axis=0), 1e-300)
-    _, sizes, vectors = np.linalg.svd(inside / scale, full_matrices=True)
-    rank = int((sizes > 1e-8).sum())
-    return vectors[rank:].T / scale[:, None], rank
+    free = unseen(inside / scale)
+    return free / scale[:, None], design.shape[1] - free.shape[1]
 
 
 def between_columns(data: Data) -> int:

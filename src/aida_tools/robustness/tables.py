@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from aida_tools.core.names import ESTIMATED, STATUSES
+from aida_tools.core.names import EMPTY_STATUSES, ESTIMATED, STATUSES
 from aida_tools.core.schema import Column, Table, declare, flag, number, share, text, whole
 
 _LOGS = "Estimates and their limits are natural logarithms of odds ratios unless the column says otherwise."
 _LOG_ODDS, _LOG_RATIO = "log odds", "log odds ratio"
-_BETWEEN = tuple(s for s in STATUSES if s != "within-site")
 _CONTRAST = text("contrast", "`population: a - b`", empty=False)
 _NOTE = text("note", "why something is missing, or what to know of it")
 
@@ -55,7 +54,13 @@ SITE_BOUND = declare(
             text(
                 "status",
                 "whether there is a bound; `includes-no-difference`: with or without site effects",
-                levels=("bounded", "includes-no-difference", "beyond-any-site-effect", "no-site-recorded", *_BETWEEN),
+                levels=(
+                    "bounded",
+                    "includes-no-difference",
+                    "beyond-any-site-effect",
+                    "no-site-recorded",
+                    *EMPTY_STATUSES,
+                ),
                 empty=False,
             ),
             text("aliased_with", "the sites and batches that cannot be told from the populations"),
@@ -106,7 +111,7 @@ RECALIBRATED = declare(
         what="a contrast between sites, less the difference that the controls measure between the same sites",
         columns=(
             _CONTRAST,
-            text("status", "what came of it", levels=("recalibrated", "no-controls", *_BETWEEN), empty=False),
+            text("status", "what came of it", levels=("recalibrated", "no-controls", *EMPTY_STATUSES), empty=False),
             *_estimate(),
             *_SHARES,
             number("control_difference", "the difference of the sites by the controls", unit=_LOG_RATIO),

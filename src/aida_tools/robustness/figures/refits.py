@@ -32,6 +32,7 @@ from aida_tools.figures.style import (
 )
 from aida_tools.results.results import Results
 from aida_tools.robustness.figures.specifications import about
+from aida_tools.robustness.permutations import blind, out_of_reach
 from aida_tools.robustness.tables import LEAVE_ONE_OUT, PERMUTATION, PERMUTATION_NULL, RECALIBRATED
 
 
@@ -123,12 +124,20 @@ def permutation_plate(results: Results, palette: Palette) -> Plate | None:
     drawn, own = null[null["contrast"] == contrast], tests[tests["contrast"] == contrast].dropna(subset=["p_value"])
     seen = "; ".join(f"{e.test}: p = {e.p_value:.2g}" for e in rows(own))
     scheme = next(iter(own["scheme"]), "samples")
+    caption = [f"Red: the statistic of the contrast; grey: its values after permuting {scheme}."]
+    if own["rejection_rate"].notna().any():
+        caption.append(
+            "A test that keeps its level has 5 % of the permuted values beyond the dashed lines; with more, it finds "
+            "differences where there are none."
+        )
+    elif out_of_reach(own["p_min"].min()):
+        caption.append(f"No permutation could give p below {own['p_min'].min():.2g}: the test can find nothing here.")
+    if blind(scheme):
+        caption.append(f"The {scheme.partition(' ')[0]} change sites with their labels: a site effect is not seen.")
     return Plate(
         stem="permutation_null",
         title=f"The test on shuffled data: {palette.contrast(contrast)}",
-        caption=f"Red: the statistic of the contrast; grey: its values after permuting {scheme}. A test that keeps its "
-        "level has 5 % of the permuted values beyond the dashed lines; with more, it finds differences where there "
-        "are none.",
+        caption=" ".join(caption),
         alt=f"Histograms of permuted statistics. {seen}.",
         table=drawn,
         draw=lambda: permutation_null(drawn, own, synthetic=results.synthetic),
