@@ -104,6 +104,22 @@ def test_independent_columns_and_their_null_space() -> None:
     assert np.linalg.matrix_rank(null) == 2
 
 
+def test_a_design_spans_what_its_columns_add_up_to(samples: pd.DataFrame) -> None:
+    design = design_of("~ population + age", samples)
+    of_populations = pd.get_dummies(samples["population"]).to_numpy(float)
+    age = samples["age"].to_numpy(float)
+    assert design.spans(of_populations)
+    assert design.spans(np.column_stack([3 - 2 * age, of_populations[:, 0] + age]))
+    assert design.spans(np.empty((len(samples), 0)))
+    assert not design.spans(np.column_stack([age, age**2]))
+    assert not design.spans((samples["sex"] == "male").to_numpy(float)[:, None])
+
+
+def test_a_spline_has_three_columns_unless_asked_otherwise(samples: pd.DataFrame) -> None:
+    usual, three, two = (design_of(f"~ ns(age{df})", samples).matrix.shape[1] for df in ("", ", df=3", ", df=2"))
+    assert (usual, three, two) == (4, 4, 3)
+
+
 def test_a_contrast_is_a_difference_of_coefficients(samples: pd.DataFrame) -> None:
     design = design_of("~ population + age + sex", samples)
     vector = design.vector(Contrast("population", "SG_Malay", "Korean"))

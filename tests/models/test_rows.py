@@ -171,3 +171,12 @@ def test_samples_without_a_batch_are_one_batch_of_their_site() -> None:
     assert "the batch of 40 samples is not recorded: those of a site are taken for one batch" in blank["note"].iloc[0]
     for column in ("estimate", "std_error", "df"):
         assert blank[column].iloc[0] == pytest.approx(known[column].iloc[0], rel=1e-6)
+
+
+def test_what_has_no_standardised_share_does_not_hide_what_has_one() -> None:
+    samples = groups(("A", "S", "b1", 15), ("B", "S", "b1", 15), ("A", "S", "b2", 15), ("B", "S", "b2", 15))
+    samples["age"] = np.random.default_rng(3).normal(40, 10, 60)
+    counts, samples = tables(samples, np.full(60, -2.0))
+    options = Options(models=("betabinomial-mixed",), formula="~ population + age", contrasts=("age", A_B))
+    told = compare_tables(counts, samples, options=options)[0]["standardised"]
+    assert set(told["contrast"]) == {A_B}

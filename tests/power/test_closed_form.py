@@ -115,6 +115,13 @@ def test_within_sites_uneven_dealing_is_least_squares_with_batch_effects() -> No
     assert within_site_error(plan, 0.1, Spread(0.3, 0.1))[0] == pytest.approx(wanted)
 
 
+def test_a_plan_in_words() -> None:
+    plan = Plan(donors=12, cells=500, batches=2, sites=1, reference_donors=9, reference_batches=1, reference_sites=1)
+    assert str(plan) == "12 donors in 2 batches at 1 site against 9 in 1 at 1 site, 500 cells a donor"
+    assert "in 1 batch at 1 site" in str(Plan(donors=12, cells=500, batches=1))
+    assert "in 2 batches at 2 sites" in str(Plan(donors=12, cells=500, batches=2, sites=2))
+
+
 def test_without_a_shared_batch_nothing_is_estimable_within_sites() -> None:
     plan = Plan(donors=1, cells=500, batches=1, reference_donors=1, reference_batches=1)
     # Two batches, and the one donor of each population is dealt to the first: both there, but no df left.
