@@ -180,7 +180,7 @@ def test_freedom_of_a_variance_that_cannot_be_less_than_its_known_part(ratio: fl
 
 
 def test_the_shortfall_of_a_variance_that_batches_only_join_when_they_make_it_smaller() -> None:
-    """Two mixed batches of six: drawn variances of 7 and 1 degrees of freedom, pooled where the second is the smaller."""
+    """Two mixed batches of six: variances of 7 and 1 degrees of freedom, pooled where the second is the smaller."""
     counts = np.tile([30.0, 31.0, 36.0, 40.0, 44.0, 52.0], 2)[:, None]
     design = np.column_stack([np.ones(12), np.tile([0.0, 1.0], 6), np.tile([1.0, 0.0, 0.0], 4), np.arange(12) % 6])
     data = Data(counts, np.full(12, 700.0), design.astype(float), np.repeat([0, 1], 6))

@@ -135,7 +135,6 @@ class Places:
     def leaks(self, weights: np.ndarray, contrasts: Sequence[Contrast]) -> list[Leaks]:
         """Return what leaks into each of q estimates; `weights` are the samples' in each of them, shape (n, q)."""
         site, batch = self.of_site.T @ weights, np.abs(self._of_batch.T @ weights)
-        lost = np.abs(weights[self._alone]).sum(axis=0)
         # Where a donor was measured nobody knows, but it was at one place.
         nowhere = np.zeros((int(self._donor_codes.max(initial=-1)) + 1, weights.shape[1]))
         np.add.at(nowhere, self._donor_codes, weights[self._nowhere])
@@ -146,7 +145,10 @@ class Places:
             on_a, on_b = side_masks(contrast, self.samples)
             n_effective = min(_kish(c[on_a]), _kish(c[on_b])) if contrast.a else _kish(np.abs(c))
             sides = abs(c[on_a].sum()) + abs(c[on_b].sum()) if contrast.a else np.abs(c).sum()
-            unmixed = min(float((batch[:, q].sum() + lost[q]) / max(sides, 1e-300)), 1.0)
+            # Batches with none of the sides' samples, which the other terms of the formula pull in, mix nothing.
+            on = on_a | on_b
+            theirs = (self._of_batch[on].sum(axis=0) > 0) @ batch[:, q] + np.abs(c[on & self._alone]).sum()
+            unmixed = min(float(theirs / max(sides, 1e-300)), 1.0)
             through, others = self._through(c, contrast)
             largest = max(float(batch[:, q].max(initial=0.0)), float(np.abs(c[self._alone]).max(initial=0.0)))
             out.append(Leaks(site[:, q], float(unrecorded[q]), largest, unmixed, through, others, n_effective))
@@ -266,7 +268,7 @@ def standing(
     if leaks.largest > harmless:
         return Standing("between-site", _what_leaks(contrast, leaks, places, harmless, fixable=fixable))
     if leaks.batch > _ROUNDING and (not inside or leaks.unmixed > _UNMIXED):
-        return Standing("between-batch", _batch_alias(contrast, places))
+        return Standing("between-batch", _batch_alias(contrast, leaks, places))
     if apart := places.never_met(contrast):
         who, over = f"{contrast.a} and {listed(apart)}", listed(leaks.others) or "others"
         return Standing("indirect", f"{who} never shared a site: the comparison rests on {over}, measured at several")
@@ -302,7 +304,7 @@ def _what_leaks(contrast: Contrast, leaks: Leaks, places: Places, harmless: floa
     return f"{parts}: the contrast measures {contrast.column} and site together{advice}"
 
 
-def _batch_alias(contrast: Contrast, places: Places) -> str:
+def _batch_alias(contrast: Contrast, leaks: Leaks, places: Places) -> str:
     """Say why the batches stand between the sides of a contrast."""
     if not contrast.a:
         return (
@@ -314,6 +316,7 @@ def _batch_alias(contrast: Contrast, places: Places) -> str:
     if None in a | b:
         return f"the batches of {who} are not recorded: differences between batches may be part of it"
     if a & b:
-        return f"batches that hold both {who} have few of their samples: differences between batches are part of it"
+        part = f"{100 * leaks.unmixed:.0f} % of the comparison of {who} is made between batches"
+        return f"{part}: differences between batches are part of it"
     shown = [f"{level} ({shorten(list(of))})" for level, of in ((contrast.a, a), (who.partition(" and ")[2], b))]
     return f"no batch holds both {shown[0]} and {shown[1]}: differences between batches are part of it"
