@@ -190,6 +190,9 @@ def test_shares_design_controls_and_record(result: Path, cohort: tuple[pd.DataFr
     assert record["denominators"]["CD4_T"] == ["Treg", "CD4_naive", "CD4_memory"]
     assert record["after"]["samples"] == (~samples["is_control"]).sum()
     assert record["excluded"] == {"control sample": int(samples["is_control"].sum())}
+    # With batches as columns a population falls out; the formula itself has nothing to leave out.
+    assert "betabinomial-batch" in record["models"]
+    assert record["aliased_columns"] == []
     assert (result / "provenance.json").exists()
 
 

@@ -21,7 +21,7 @@ from aida_tools.models.data import Data
 from aida_tools.models.mixed import fit_mixed
 from aida_tools.results.refit import Comparison, load_comparison
 from aida_tools.robustness import permutations, reml
-from aida_tools.robustness.permutations import Permuted, blind, permutation_p, permutation_tables
+from aida_tools.robustness.permutations import Permuted, _histogram, blind, permutation_p, permutation_tables
 from aida_tools.robustness.permute import Null, arrangements, count_arrangements, permutation_test, t_statistics
 
 from .conftest import SITES, SMALL, compare_cohort, make_cohort
@@ -413,3 +413,11 @@ def test_two_samples_of_a_donor_are_one_unit(compared: Comparison) -> None:
     two = permutations._sides(twice, contrast, doubled, "Treg")
     assert one.samples["sample_id"].tolist() == two.samples["sample_id"].tolist()
     np.testing.assert_array_equal(one.totals, two.totals)
+
+
+def test_the_bins_of_a_null_begin_and_end_where_it_does() -> None:
+    for low, high in ((-0.3, 1.0), (-2.0, -0.6), (0.1, 7.3)):
+        edges, n = _histogram(np.array([low, (low + high) / 2, high]))
+        assert edges[0] <= low < edges[1]
+        assert edges[-2] <= high < edges[-1]
+        assert n.sum() == 3
