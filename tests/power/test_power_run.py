@@ -126,6 +126,18 @@ def test_a_plan_like_the_cohort_detects_what_the_cohort_does(compared: Path, tmp
     assert at_mdor == pytest.approx(0.8, abs=0.005)
 
 
+def test_plans_of_many_sizes_are_tried_unasked(compared: Path, tmp_path: Path) -> None:
+    assert run(compared, "--out", tmp_path)[0] == 0
+    plans = pd.read_csv(tmp_path / "plans.tsv", sep="\t")
+    tried = plans[(plans["source"] == "range") & (plans["kind"] == "within-site")]
+    assert sorted(set(tried["donors"])) == [20, 40, 70, 100, 150, 200, 300]
+    # Half, all and twice the cells of this cohort's samples.
+    assert sorted(set(tried["cells"])) == [400, 800, 1600]
+    # Twenty donors a batch, as here.
+    assert (tried["batches"] == (tried["donors"] / 20).round().clip(lower=1)).all()
+    assert (tried.sort_values("donors").groupby("cells")["mdor"].agg(lambda m: m.diff().max()) < 0).all()
+
+
 def test_plans_between_sites_say_how_often_an_ignored_site_would_mislead(compared: Path, tmp_path: Path) -> None:
     assert run(compared, "--site-sd", 0, "--site-sd", 0.3, "--out", tmp_path)[0] == 0
     plans = pd.read_csv(tmp_path / "plans.tsv", sep="\t")
