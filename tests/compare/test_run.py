@@ -309,7 +309,8 @@ def test_paired_design_on_real_counts(shared: Path, tmp_path: Path) -> None:
     unpaired = run(
         tmp_path / "unpaired", samples, counts, denominators=(), formula="~ population", models=("log10-ols",)
     )
-    assert unpaired["note"].str.contains("8 donors on both sides of ctrl against stim").all()
+    said = "8 donors on both sides of ctrl against stim: add donor_id to the formula to pair them"
+    assert unpaired["note"].str.contains(said).all()
 
 
 @pytest.mark.parametrize(
