@@ -114,7 +114,8 @@ def test_disagreeing_tables_are_named(tmp_path: Path, counts: str, samples: str,
 
 def test_an_empty_estimate_needs_a_reason(tmp_path: Path) -> None:
     row = dict.fromkeys(ESTIMATES.names, "")
-    row |= dict.fromkeys(("cohort", "annotator", "cell_type", "denominator", "model", "contrast"), "x")
+    row |= dict.fromkeys(("cohort", "annotator", "cell_type", "denominator", "model", "contrast", "formula"), "x")
+    row["superseded"] = False
     for status, note, fine in (
         ("too-few", "one sample", True),
         ("too-few", "", False),

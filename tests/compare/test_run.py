@@ -190,6 +190,9 @@ def test_shares_design_controls_and_record(result: Path, cohort: tuple[pd.DataFr
     assert record["denominators"]["CD4_T"] == ["Treg", "CD4_naive", "CD4_memory"]
     assert record["after"]["samples"] == (~samples["is_control"]).sum()
     assert record["excluded"] == {"control sample": int(samples["is_control"].sum())}
+    # With batches as columns a population falls out; the formula itself has nothing to leave out.
+    assert "betabinomial-batch" in record["models"]
+    assert record["aliased_columns"] == []
     assert (result / "provenance.json").exists()
 
 
@@ -306,7 +309,8 @@ def test_paired_design_on_real_counts(shared: Path, tmp_path: Path) -> None:
     unpaired = run(
         tmp_path / "unpaired", samples, counts, denominators=(), formula="~ population", models=("log10-ols",)
     )
-    assert unpaired["note"].str.contains("8 donors on both sides of ctrl against stim").all()
+    said = "8 donors on both sides of ctrl against stim: add donor_id to the formula to pair them"
+    assert unpaired["note"].str.contains(said).all()
 
 
 @pytest.mark.parametrize(

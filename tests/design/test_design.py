@@ -8,7 +8,7 @@ import pytest
 
 from aida_tools.core.errors import AidaError
 from aida_tools.design.contrasts import Contrast, all_pairs, one_vs_rest, parse_contrast
-from aida_tools.design.formula import parse_formula
+from aida_tools.design.formula import ns, parse_formula
 from aida_tools.design.matrix import Design, build_design, independent_columns
 from aida_tools.design.questions import ask
 from aida_tools.design.sites import Places, standing
@@ -92,6 +92,17 @@ def test_natural_spline_spans_rs_basis() -> None:
         4.97409538,
     ]
     np.testing.assert_allclose(fitted, want, atol=1e-6)
+
+
+def test_a_spline_goes_on_in_straight_lines_beyond_its_data() -> None:
+    knots: dict[str, np.ndarray] = {}
+    ns.__wrapped__(np.linspace(20, 70, 60), 4, knots)
+    for beyond in ([5.0, 10, 15, 20], [70.0, 85, 100, 115, 130]):
+        there = ns.__wrapped__(np.array(beyond), 4, knots)
+        np.testing.assert_allclose(np.diff(there, 2, axis=0), 0, atol=1e-12)
+    # Smooth where the data end: neither a step nor a kink.
+    near = ns.__wrapped__(np.array([69.98, 69.99, 70, 70.01, 70.02]), 4, knots)
+    assert np.abs(np.diff(near, 2, axis=0)).max() < 1e-5
 
 
 def test_independent_columns_and_their_null_space() -> None:

@@ -13,7 +13,7 @@ from scipy import special, stats
 from aida_tools.design.formula import parse_formula
 from aida_tools.design.matrix import build_design
 from aida_tools.models.betabinomial import fit_betabinomial, log_binomials
-from aida_tools.models.containment import truncated_freedom
+from aida_tools.models.containment import Containment, truncated_freedom
 from aida_tools.models.contributions import contributions
 from aida_tools.models.data import Data, Fit
 from aida_tools.models.laplace import Intercepts, Restricted
@@ -177,6 +177,20 @@ def test_freedom_of_a_variance_that_cannot_be_less_than_its_known_part(ratio: fl
     drawn = np.maximum(ratio * np.random.default_rng(1).chisquare(df, 400_000) / df, 1.0)
     assert truncated_freedom(ratio, df) == pytest.approx(2 * drawn.mean() ** 2 / drawn.var(), rel=0.02)
     assert truncated_freedom(1e6, df) == pytest.approx(df, rel=1e-3)
+
+
+def test_the_shortfall_of_a_variance_that_batches_only_join_when_they_make_it_smaller() -> None:
+    """Two mixed batches of six: variances of 7 and 1 degrees of freedom, pooled where the second is the smaller."""
+    counts = np.tile([30.0, 31.0, 36.0, 40.0, 44.0, 52.0], 2)[:, None]
+    design = np.column_stack([np.ones(12), np.tile([0.0, 1.0], 6), np.tile([1.0, 0.0, 0.0], 4), np.arange(12) % 6])
+    data = Data(counts, np.full(12, 700.0), design.astype(float), np.repeat([0, 1], 6))
+    found = Containment(data, fit_mixed(data)[0])
+    assert (found.inside, found.between) == (7, 1)
+    rng = np.random.default_rng(3)
+    inside, between = rng.chisquare(7, 10**6) / 7, rng.chisquare(1, 10**6)
+    joined = between < 1
+    pooled = (7 * inside.mean() + between[joined].mean()) / 8
+    assert found.shortfall == pytest.approx(1 / pooled, rel=0.01)
 
 
 @pytest.mark.parametrize("sds", [(0.0, 0.0), (0.1, 0.1), (0.4, 0.1), (0.4, 0.4)])

@@ -18,6 +18,7 @@ from aida_tools.compare.run import compare
 from aida_tools.compare.step import Options
 from aida_tools.core.schema import write_tsv
 from aida_tools.power.detect import detectable
+from aida_tools.power.run import usual_plans
 from aida_tools.results.results import load_results
 from tests.statuses.told import compared as compared_of
 
@@ -124,6 +125,26 @@ def test_a_plan_like_the_cohort_detects_what_the_cohort_does(compared: Path, tmp
     inside = curves[curves["kind"] == "within-site"]
     at_mdor = np.interp(asked["mdor"], inside["odds_ratio"], inside["power"])
     assert at_mdor == pytest.approx(0.8, abs=0.005)
+
+
+def test_plans_of_many_sizes_are_tried_unasked(compared: Path, tmp_path: Path) -> None:
+    assert run(compared, "--out", tmp_path)[0] == 0
+    plans = pd.read_csv(tmp_path / "plans.tsv", sep="\t")
+    tried = plans[(plans["source"] == "range") & (plans["kind"] == "within-site")]
+    assert sorted(set(tried["donors"])) == [20, 40, 70, 100, 150, 200, 300]
+    # Half, all and twice the cells of this cohort's samples.
+    assert sorted(set(tried["cells"])) == [400, 800, 1600]
+    # Twenty donors a batch, as here.
+    assert (tried["batches"] == (tried["donors"] / 20).round().clip(lower=1)).all()
+    assert (tried.sort_values("donors").groupby("cells")["mdor"].agg(lambda m: m.diff().max()) < 0).all()
+
+
+def test_a_plan_has_a_cell_a_donor_at_least(compared: Path) -> None:
+    results = load_results(compared)
+    few = dataclasses.replace(results, shares=results.shares.assign(total=0.4))
+    annotator, denominator = (str(results.options[key]) for key in ("annotator", "denominator"))
+    plans, usual = usual_plans(few, annotator, denominator)
+    assert {plan.cells for plan in [*plans, usual]} == {1}
 
 
 def test_plans_between_sites_say_how_often_an_ignored_site_would_mislead(compared: Path, tmp_path: Path) -> None:

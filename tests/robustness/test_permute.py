@@ -21,7 +21,16 @@ from aida_tools.models.data import Data
 from aida_tools.models.mixed import fit_mixed
 from aida_tools.results.refit import Comparison, load_comparison
 from aida_tools.robustness import permutations, reml
-from aida_tools.robustness.permutations import Permuted, blind, permutation_p, permutation_tables
+from aida_tools.robustness.permutations import (
+    Permuted,
+    _histogram,
+    _Scheme,
+    _Sides,
+    _test,
+    blind,
+    permutation_p,
+    permutation_tables,
+)
 from aida_tools.robustness.permute import Null, arrangements, count_arrangements, permutation_test, t_statistics
 
 from .conftest import SITES, SMALL, compare_cohort, make_cohort
@@ -413,3 +422,30 @@ def test_two_samples_of_a_donor_are_one_unit(compared: Comparison) -> None:
     two = permutations._sides(twice, contrast, doubled, "Treg")
     assert one.samples["sample_id"].tolist() == two.samples["sample_id"].tolist()
     np.testing.assert_array_equal(one.totals, two.totals)
+
+
+def test_the_bins_of_a_null_begin_and_end_where_it_does() -> None:
+    for low, high in ((-0.3, 1.0), (-2.0, -0.6), (0.1, 7.3)):
+        edges, n = _histogram(np.array([low, (low + high) / 2, high]))
+        assert edges[0] <= low < edges[1]
+        assert edges[-2] <= high < edges[-1]
+        assert n.sum() == 3
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_one_degree_of_freedom_is_enough_to_permute(n: int) -> None:
+    """Three samples with an intercept and the label leave one; two leave none."""
+    labels, blocks = np.arange(n) == 0, np.zeros(n, int)
+    nothing = np.full(n, None, dtype=object)
+    counts, totals = np.array([50.0, 20.0, 30.0])[:n], np.full(n, 100.0)
+    sides = _Sides(pd.DataFrame(), counts, totals, labels, np.arange(n), nothing, np.ones((n, 1)), False)
+    found = _test("ols-logit", sides, _Scheme("samples", labels, blocks, False), 100, np.random.default_rng(1))
+    if n == 2:
+        assert found == "2 samples are too few"
+    else:
+        assert not isinstance(found, str)
+        assert (found.exact, found.n_distinct, found.df) == (True, 3, 1.0)
+        # By hand: the logit of the first less the mean of the others.
+        logits = np.log((counts + 0.5) / (totals - counts + 0.5))
+        wanted = logits[0] - logits[1:].mean()
+        assert found.estimate == pytest.approx(wanted, rel=1e-6)

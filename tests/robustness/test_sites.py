@@ -245,6 +245,18 @@ def test_no_batch_of_several_samples_has_no_spread(compared: Comparison) -> None
     assert of(batch=lambda t: t["site"]) == "no site has several batches"
 
 
+def test_differences_of_controls_are_of_the_controls_of_both_sites(
+    compared: Comparison, tables: dict[str, pd.DataFrame]
+) -> None:
+    n = compared.results.focus_controls().groupby("site").size()
+    table = tables["controls_effect"]
+    differences = table[table["quantity"] == "difference"]
+    assert len(differences) == len(n) * (len(n) - 1) / 2
+    wanted = [n[row.site] + n[row.other_site] for row in differences.itertuples()]
+    assert differences["n_samples"].tolist() == wanted
+    assert table.loc[table["quantity"] == "site_sd", "n_samples"].tolist() == [n.sum()]
+
+
 def test_false_calls_beside_the_correction(tables: dict[str, pd.DataFrame]) -> None:
     """Every column against its definition, from the shares of `controls_effect.tsv`."""
     effect = tables["controls_effect"]

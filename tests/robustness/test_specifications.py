@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,12 @@ def test_formulas_and_filters_follow_the_samples(compared: Comparison) -> None:
     used = compared.selection.samples.groupby("population")["age"]
     assert overlap.mask.sum() == ages.between(used.quantile(0.05).max(), used.quantile(0.95).min()).sum()
     np.testing.assert_array_equal(filters["introns: True"].mask, compared.samples["introns"] == "True")
+    # One population shares its ages with nobody.
+    alone = Comparison(compared.results)
+    samples = compared.selection.samples
+    one = samples[samples["population"] == samples["population"].iloc[0]]
+    alone.__dict__["selection"] = replace(compared.selection, samples=one)
+    assert not any(name.startswith("ages") for name in donor_filters(alone, ()))
 
 
 def test_a_large_grid_keeps_the_reported_one_and_its_neighbours(compared: Comparison) -> None:

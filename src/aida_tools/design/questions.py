@@ -9,7 +9,7 @@ import pandas as pd
 
 from aida_tools.design.contrasts import Contrast
 from aida_tools.design.matrix import Design
-from aida_tools.design.sites import Places, side_masks
+from aida_tools.design.sites import Places
 
 #: A side of a contrast needs this many samples.
 MIN_SAMPLES = 2
@@ -69,7 +69,7 @@ def batch_codes(samples: pd.DataFrame) -> np.ndarray | None:
 
 def ask(contrast: Contrast, design: Design, places: Places) -> Question:
     """Place a contrast in a design."""
-    on_a, on_b = side_masks(contrast, places.samples)
+    on_a, on_b = places.sides(contrast)[:2]
     n_batches = len(set(places.batch[on_a | on_b]) - {None})
     few = []
     for level, on in ((contrast.a, on_a), (contrast.b, on_b)):

@@ -101,6 +101,31 @@ def _indicators(values: np.ndarray) -> tuple[list[str], np.ndarray]:
     return levels, np.asarray(columns, dtype=float).reshape(len(values), len(levels))
 
 
+class Sides(NamedTuple):
+    """Who is on the sides of a contrast, and where they were measured.
+
+    Attributes
+    ----------
+    on_a, on_b
+        The samples of either side, shape (n,), boolean.
+    batches
+        The batches that hold any of them, shape (g,), boolean.
+    sites
+        Their sites, None among them where one is not recorded.
+    apart
+        Levels of side b whose sites are all known and none of them side a's.
+    where
+        Where both were measured, in words.
+    """
+
+    on_a: np.ndarray
+    on_b: np.ndarray
+    batches: np.ndarray
+    sites: set[str | None]
+    apart: list[str]
+    where: str
+
+
 class Places:
     """Who was measured where.
 
@@ -121,45 +146,77 @@ class Places:
         self._alone = np.array([b is None for b in self.batch])
         self._donor_codes = pd.factorize(self.donor[self._nowhere])[0]
         self._inside: tuple[Design, np.ndarray] | None = None
-        self._cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._cells: dict[str, tuple[list[str], np.ndarray]] = {}
+        self._sides: dict[Contrast, Sides] = {}
+        #: Samples without a recorded site, and without a recorded batch.
+        self.n_nowhere, self.n_alone = int(self._nowhere.sum()), int(self._alone.sum())
 
-    def _by_level(self, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the level of each pair of level and site, and the 0/1 columns of the pairs."""
+    def sides(self, contrast: Contrast) -> Sides:
+        """Return who is on the sides of a contrast."""
+        if contrast not in self._sides:
+            on_a, on_b = side_masks(contrast, self.samples)
+            on = on_a | on_b
+            words = [
+                describe_level(level, here, self.site, self.batch)
+                for level, here in ((contrast.a, on_a), (contrast.b, on_b))
+                if contrast.a
+            ]
+            batches = self._of_batch[on].sum(axis=0) > 0
+            apart = self._apart(contrast) if contrast.a else []
+            self._sides[contrast] = Sides(on_a, on_b, batches, set(self.site[on]), apart, "; ".join(words))
+        return self._sides[contrast]
+
+    def _apart(self, contrast: Contrast) -> list[str]:
+        values = self.samples[contrast.column].astype(str)
+        others = rest_of(contrast.a, values) if contrast.b == REST else [contrast.b]
+        there = set(self.site[(values == contrast.a).to_numpy()])
+        sites = {level: set(self.site[(values == level).to_numpy()]) for level in others}
+        return [level for level, at in sites.items() if None not in there | at and not there & at]
+
+    def _through(self, column: str, weights: np.ndarray) -> tuple[list[str], np.ndarray]:
+        """Return the levels of a column, and the part of q estimates that comes from site to site through each."""
         if column not in self._cells:
             levels, of_level = _indicators(names(self.samples, column))
             at = np.column_stack([self.of_site, self._nowhere])
-            pairs = (of_level[:, :, None] * at[:, None, :]).reshape(len(at), -1)
-            self._cells[column] = np.repeat(levels, at.shape[1]), pairs
-        return self._cells[column]
+            self._cells[column] = levels, (of_level[:, :, None] * at[:, None, :]).reshape(len(at), -1)
+        levels, pairs = self._cells[column]
+        flow = np.abs(pairs.T @ weights) / 2
+        return levels, flow.reshape(len(levels), -1, weights.shape[1]).sum(axis=1)
 
     def leaks(self, weights: np.ndarray, contrasts: Sequence[Contrast]) -> list[Leaks]:
         """Return what leaks into each of q estimates; `weights` are the samples' in each of them, shape (n, q)."""
         site, batch = self.of_site.T @ weights, np.abs(self._of_batch.T @ weights)
-        lost = np.abs(weights[self._alone]).sum(axis=0)
         # Where a donor was measured nobody knows, but it was at one place.
         nowhere = np.zeros((int(self._donor_codes.max(initial=-1)) + 1, weights.shape[1]))
         np.add.at(nowhere, self._donor_codes, weights[self._nowhere])
         unrecorded = np.maximum(np.maximum(nowhere, 0).sum(axis=0), np.maximum(-nowhere, 0).sum(axis=0))
+        flows = {c.column: self._through(c.column, weights) for c in contrasts if c.a} if len(self.sites) > 1 else {}
         out = []
         for q, contrast in enumerate(contrasts):
-            c = weights[:, q]
-            on_a, on_b = side_masks(contrast, self.samples)
-            n_effective = min(_kish(c[on_a]), _kish(c[on_b])) if contrast.a else _kish(np.abs(c))
-            sides = abs(c[on_a].sum()) + abs(c[on_b].sum()) if contrast.a else np.abs(c).sum()
-            unmixed = min(float((batch[:, q].sum() + lost[q]) / max(sides, 1e-300)), 1.0)
-            through, others = self._through(c, contrast)
-            largest = max(float(batch[:, q].max(initial=0.0)), float(np.abs(c[self._alone]).max(initial=0.0)))
+            c, on = weights[:, q], self.sides(contrast)
+            a, b = c[on.on_a], c[on.on_b]
+            n_effective = min(_kish(a), _kish(b)) if contrast.a else _kish(np.abs(c))
+            sides = abs(a.sum()) + abs(b.sum()) if contrast.a else np.abs(c).sum()
+            # Batches with none of the sides' samples, which the other terms of the formula pull in, mix nothing.
+            theirs = batch[on.batches, q].sum()
+            largest = float(batch[:, q].max(initial=0.0))
+            if self.n_alone:
+                lost = np.abs(c[self._alone])
+                theirs += lost[(on.on_a | on.on_b)[self._alone]].sum()
+                largest = max(largest, float(lost.max()))
+            unmixed = min(float(theirs / max(sides, 1e-300)), 1.0)
+            by_level: dict[str, float] = {}
+            if contrast.a and contrast.b != REST and flows:
+                levels, parts = flows[contrast.column]
+                by_level = {
+                    level: float(part)
+                    for level, part in zip(levels, parts[:, q], strict=True)
+                    if level not in (contrast.a, contrast.b)
+                }
+            others = tuple(level for level, part in by_level.items() if part > _NAMED)
+            through = sum(by_level.values())
             out.append(Leaks(site[:, q], float(unrecorded[q]), largest, unmixed, through, others, n_effective))
         return out
-
-    def _through(self, weights: np.ndarray, contrast: Contrast) -> tuple[float, tuple[str, ...]]:
-        if not contrast.a or len(self.sites) < 2 or contrast.b == REST:
-            return 0.0, ()
-        level, pairs = self._by_level(contrast.column)
-        flow = np.abs(pairs.T @ weights) / 2
-        by = {str(name): float(flow[level == name].sum()) for name in np.unique(level)}
-        others = {name: part for name, part in by.items() if name not in (contrast.a, contrast.b)}
-        return sum(others.values()), tuple(name for name, part in others.items() if part > _NAMED)
 
     def inside_batches(self, design: Design, vector: np.ndarray) -> bool:
         """Tell whether a contrast, weights of shape (rank,), can be estimated from donors of the same batches alone.
@@ -173,16 +230,6 @@ class Places:
             scale = np.linalg.norm(design.matrix, axis=0)
             self._inside = design, unseen(centred / scale) / scale[:, None]
         return bool(np.abs(vector @ self._inside[1]).max(initial=0.0) < 1e-7 * max(np.abs(vector).max(), 1e-300))
-
-    def never_met(self, contrast: Contrast) -> list[str]:
-        """Return the levels on the other side whose sites are all known and none of them side a's."""
-        if not contrast.a:
-            return []
-        values = self.samples[contrast.column].astype(str)
-        others = rest_of(contrast.a, values) if contrast.b == REST else [contrast.b]
-        there = set(self.site[(values == contrast.a).to_numpy()])
-        sites = {level: set(self.site[(values == level).to_numpy()]) for level in others}
-        return [level for level, at in sites.items() if None not in there | at and not there & at]
 
     @cached_property
     def bridges(self) -> int:
@@ -266,8 +313,8 @@ def standing(
     if leaks.largest > harmless:
         return Standing("between-site", _what_leaks(contrast, leaks, places, harmless, fixable=fixable))
     if leaks.batch > _ROUNDING and (not inside or leaks.unmixed > _UNMIXED):
-        return Standing("between-batch", _batch_alias(contrast, places))
-    if apart := places.never_met(contrast):
+        return Standing("between-batch", _batch_alias(contrast, leaks, places))
+    if apart := places.sides(contrast).apart:
         who, over = f"{contrast.a} and {listed(apart)}", listed(leaks.others) or "others"
         return Standing("indirect", f"{who} never shared a site: the comparison rests on {over}, measured at several")
     if leaks.through > _INDIRECT:
@@ -279,16 +326,14 @@ def standing(
 
 def _what_leaks(contrast: Contrast, leaks: Leaks, places: Places, harmless: float, *, fixable: bool) -> str:
     advice = "; add 'site' to the formula to compare within sites" if fixable else ""
-    on_a, on_b = side_masks(contrast, places.samples)
-    found = places.site[on_a | on_b]
+    sides = places.sides(contrast)
     if leaks.unrecorded > harmless:
-        n = sum(s is None for s in places.site)
-        of = "" if n == len(places.site) else f" for {n} of the samples"
+        of = "" if places.n_nowhere == len(places.site) else f" for {places.n_nowhere} of the samples"
         return f"the site is not recorded{of}: differences between sites may be part of it"
     named = [name for name, leak in zip(places.sites, leaks.site, strict=True) if abs(leak) > harmless]
     if not contrast.a:
         return f"sites {shorten(named)} are compared as well{advice}"
-    if not set(named) & set(found):
+    if not set(named) & sides.sites:
         by_site = dict(zip(places.sites, leaks.site, strict=True))
         entering = [f"{by_site[name]:+.2f} of site {name}" for name in named]
         who = sorted(set(places.samples.loc[np.isin(places.site, named), contrast.column].astype(str)))
@@ -296,24 +341,22 @@ def _what_leaks(contrast: Contrast, leaks: Leaks, places: Places, harmless: floa
             "unknown effects of sites where neither side was measured enter it through the other terms of the formula: "
             f"{listed(entering)} ({shorten(who)}){advice}"
         )
-    parts = "; ".join(
-        describe_level(level, on, places.site, places.batch) for level, on in ((contrast.a, on_a), (contrast.b, on_b))
-    )
-    return f"{parts}: the contrast measures {contrast.column} and site together{advice}"
+    return f"{sides.where}: the contrast measures {contrast.column} and site together{advice}"
 
 
-def _batch_alias(contrast: Contrast, places: Places) -> str:
+def _batch_alias(contrast: Contrast, leaks: Leaks, places: Places) -> str:
     """Say why the batches stand between the sides of a contrast."""
     if not contrast.a:
         return (
             f"{contrast.column} differs between batches and hardly inside them: differences between batches are in it"
         )
-    on_a, on_b = side_masks(contrast, places.samples)
-    a, b = (set(places.batch[on]) for on in (on_a, on_b))
+    sides = places.sides(contrast)
+    a, b = (set(places.batch[on]) for on in (sides.on_a, sides.on_b))
     who = f"{contrast.a} and {'all others' if contrast.b == REST else contrast.b}"
     if None in a | b:
         return f"the batches of {who} are not recorded: differences between batches may be part of it"
     if a & b:
-        return f"batches that hold both {who} have few of their samples: differences between batches are part of it"
+        part = f"{100 * leaks.unmixed:.0f} % of the comparison of {who} is made between batches"
+        return f"{part}: differences between batches are part of it"
     shown = [f"{level} ({shorten(list(of))})" for level, of in ((contrast.a, a), (who.partition(" and ")[2], b))]
     return f"no batch holds both {shown[0]} and {shown[1]}: differences between batches are part of it"

@@ -9,6 +9,9 @@ from aida_tools.design.matrix import unseen
 from aida_tools.models.contributions import by_group, contributions
 from aida_tools.models.data import Data, Fit
 
+#: A batch variance below this part of what donors explain is estimated as 0.
+_AT_ZERO = 0.01
+
 
 def batch_means(values: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return weighted means of columns in each batch, one row a batch.
@@ -66,6 +69,11 @@ def truncated_freedom(ratio: float, df: float) -> float:
     return float(2 * mean**2 / max(square - mean**2, 1e-12))
 
 
+def mean_below_one(df: float) -> float:
+    """Return the mean of a chi-square over its degrees of freedom where that is below 1."""
+    return float(special.chdtr(df + 2, df) / special.chdtr(df, df))
+
+
 class Containment:
     r"""Degrees of freedom of the contrasts of a fit with random intercepts.
 
@@ -88,7 +96,8 @@ class Containment:
         self._contributions = contributions(data, fit)
         weights = np.ones(n) if fit.weights is None else fit.weights
         self._precision = weights
-        self.inside, self.between = float(n - p), np.inf
+        self._most = float(n - p)
+        self.inside, self.between = self._most, np.inf
         if fit.batch_sd is not None:
             groups = data.n_groups
             free, rank = _inside(data.design, data.codes)
@@ -107,6 +116,22 @@ class Containment:
         if data.donors is not None:
             self._donors = int(data.donors.max()) + 1
             self._within_donors = float(n - self._donors - _inside(data.design, data.donors)[1])
+
+    @property
+    def shortfall(self) -> float:
+        r"""By how much the variance of samples inside batches is estimated too small, as a factor of 1 or more.
+
+        Where the means of batches happen to vary no more than the donors in them explain, their variance is estimated
+        as 0 and their degrees of freedom go into that of the samples: only where they make it smaller. With
+        :math:`\nu_b` of them beside :math:`\nu` inside batches the factor is
+        :math:`(\nu + \nu_b) / (\nu + \nu_b E[X | X < 1])`, X a chi-square over its :math:`\nu_b`.
+        """
+        whole = part = max(self.inside, 0.0)
+        for k, df in (self._freedom if self._fit.batch_sd is not None else {}).items():
+            here = self._groups == k
+            if df > 1e-9 and (self._noise[here] / self._known[here]).mean() < 1 + _AT_ZERO:
+                whole, part = whole + df, part + df * mean_below_one(df)
+        return whole / part if part > 0 else 1.0
 
     def _between(self, leaks: np.ndarray) -> float:
         """Return the degrees of freedom of what is told between batches, from the leak of each, shape (g,)."""
@@ -146,4 +171,4 @@ class Containment:
         if repeated:
             parts.append((repeated, self._within_donors))
         shares = sum(part**2 / df for part, df in parts if part > 0 and np.isfinite(df))
-        return 1 / shares if shares > 0 else inside
+        return min(1 / shares, self._most) if shares > 0 else inside

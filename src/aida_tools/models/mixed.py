@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy import special
 
 from aida_tools.core.words import counted
 from aida_tools.models.betabinomial import fit_plain, log_binomials, working_weights
@@ -55,6 +56,8 @@ def _fit_one(counts: np.ndarray, data: Data, plain: Fit, *, batches: bool, own: 
         found = restricted(Intercepts(codes, groups, held, data.donors)).fit(plain.precision)
     except np.linalg.LinAlgError:
         return failed(data.design.shape[1], "the fit did not converge: its information matrix is singular")
+    eta = data.design @ found.coef
+    weights = working_weights(counts, totals, eta, found.precision)
     fit = replace(
         plain,
         coef=found.coef,
@@ -66,10 +69,14 @@ def _fit_one(counts: np.ndarray, data: Data, plain: Fit, *, batches: bool, own: 
         batch_sd=found.sds[groups] if batches else None,
         pooled=~own if batches else None,
         donor_sd=found.donor_sd,
-        weights=working_weights(counts, totals, data.design @ found.coef, found.precision),
+        weights=weights,
     )
     df = Containment(data, fit)
-    return replace(fit, df=min(df.between, df.inside) if batches else df.inside, df_of=df)
+    # Only what donors vary by is estimated; the error of counting is known.
+    counting = totals * special.expit(eta) * special.expit(-eta)
+    estimated = float(np.clip(1 - weights / counting, 0, 1).mean())
+    cov = fit.cov * (1 + (df.shortfall - 1) * estimated)
+    return replace(fit, cov=cov, df=min(df.between, df.inside) if batches else df.inside, df_of=df)
 
 
 def fit_mixed(data: Data) -> list[Fit]:

@@ -199,7 +199,7 @@ def _remarks(setting: Setting, model: Model, question: Question, fit: Fit, row: 
         out.append(f"{pairs}: {how or 'add donor_id to the formula to pair them'}")
     if model.knows_donors and places.bridges and len(places.sites) > 1 and setting.donors is not None:
         out.append(f"{counted(places.bridges, 'donor')} measured at several sites tie the sites together")
-    unknown = sum(b is None for b in places.batch)
+    unknown = places.n_alone
     if 0 < unknown < len(places.batch):
         out.append(
             f"the batch of {counted(unknown, 'sample')} is not recorded: those of a site are taken for one batch"
