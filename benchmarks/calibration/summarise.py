@@ -161,13 +161,27 @@ def read(chunks: Path) -> pd.DataFrame:
     return table
 
 
+def united(table: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows of an earlier table whose scenario and model are not summarised anew, in the usual order."""
+    keys = ["scenario", "model"]
+    again = pd.MultiIndex.from_frame(before[keys]).isin(pd.MultiIndex.from_frame(table[keys]))
+    rows = pd.concat([table, before[~again & before["scenario"].isin(SCENARIOS)]], ignore_index=True)
+    place = {name: k for k, name in enumerate([*SCENARIOS, *MODELS, CONTROLS])}
+    return rows.sort_values(keys, key=lambda names: names.map(place), kind="stable", ignore_index=True)
+
+
 @click.command()
 @click.option("--chunks", type=click.Path(path_type=Path), default=HERE / "chunks", help="Folder of the chunk files.")
 @click.option("--out", type=click.Path(path_type=Path), default=HERE, help="Folder of results.tsv and the figure.")
 def main(chunks: Path, out: Path) -> None:
-    """Write results.tsv, calibration.png and designs.png, and both as .svg."""
-    table = read(chunks)
-    write_tsv(table.round(4), out / "results.tsv")
+    """Write results.tsv, calibration.png and designs.png, and both as .svg.
+
+    Rows of results.tsv of which there is no chunk stay as they are.
+    """
+    path, table = out / "results.tsv", read(chunks).round(4)
+    if path.exists():
+        table = united(table, pd.read_csv(path, sep="\t"))
+    write_tsv(table, path)
     draw_models(table[table["scenario"].isin(list(simulate.SCENARIOS))], out)
     draw_designs(table[table["scenario"].isin([*OF_DESIGNS, *OF_CONTROLS])], out)
 

@@ -224,9 +224,29 @@ def test_labels_are_what_they_should_be(results: pd.DataFrame) -> None:
     """An artefact is not called within-site beyond the test's own error, nor anything supported that is not true."""
     rows = results[results["scenario"].isin(run.OF_DESIGNS)].set_index(["scenario", "contrast"])
     slack = 2 * np.sqrt(0.05 * 0.95 / rows["cohorts"])
-    # Now and then all donors on a side of a pilot are of one sex: nothing, or batches alone, then tell the sides apart.
-    pilot = rows.index.get_level_values("scenario").str.startswith("pilot")
-    assert (rows["as_expected"] > np.where(pilot, 0.9, 0.99)).all()
-    assert (rows["wrong"].dropna() < 0.06 + slack).all()
+    # By chance age or sex can be so unlike on two sides that batches tell them apart, or that nothing does.
+    by_chance = rows.index.get_level_values("scenario").str.contains("pilot|age-confounded")
+    assert (rows["as_expected"] > np.where(by_chance, 0.9, 0.99)).all()
+    # A third population that is not the same at two sites, when a third of the comparison comes through it.
+    shifted = rows.index.get_level_values("scenario") == "ring-shifted"
+    assert (rows["wrong"].dropna() < np.where(shifted, 0.3, 0.06 + slack)[rows["wrong"].notna()]).all()
     assert (rows["supported"] < 0.05 + slack).all()
     assert (rows.loc[rows["expected"] != "within-site", "supported"] == 0).all()
+
+
+def test_controls_know_how_well_they_know_a_site(results: pd.DataFrame) -> None:
+    rows = results[results["scenario"].isin(run.OF_CONTROLS)]
+    once = rows["expected"] == "not-estimable"
+    assert (rows["as_expected"] == 1).all()
+    assert rows.loc[~once, "coverage"].between(0.93, 0.97).all()
+    assert set(rows.loc[once, "scenario"]) == {f"controls-1x{donors}" for donors in (1, 2, 3)}
+
+
+def test_type_one_errors_of_designs(results: pd.DataFrame) -> None:
+    """Unequal batches, bridges, chains, and pilots by restricted likelihood."""
+    rows = results[results["truth"] == 0].set_index(["scenario", "contrast"])["rejected"]
+    calibrated = ["unequal-many", "unequal-few", "pilot-4", "pilot-6", "bridging-donors", "ring", "trio", "t3-donors"]
+    held = rows[rows.index.get_level_values("scenario").isin(calibrated)].drop(("trio", "population: A - D"))
+    assert held.max() < 0.07 + 2 * np.sqrt(0.05 * 0.95 / 1000)
+    # Nothing tells one batch a population apart: what protects is the status.
+    assert rows["unmixed-1", "population: A - B"] > 0.3
