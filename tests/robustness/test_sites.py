@@ -11,7 +11,7 @@ import pytest
 from scipy import special, stats
 
 from aida_tools.results.refit import Comparison, load_comparison
-from aida_tools.robustness import reml
+from aida_tools.robustness import reml, sites
 from aida_tools.robustness.bound import share_shift, site_bound
 from aida_tools.robustness.controls import Controls, noticeable
 from aida_tools.robustness.prior import SITE_SDS
@@ -281,6 +281,18 @@ def test_differences_of_controls_are_of_the_controls_of_both_sites(
     assert table.loc[table["quantity"] == "site_sd", "n_samples"].tolist() == [n.sum()]
 
 
+@pytest.mark.parametrize(
+    ("freedom", "why"),
+    [((0, 9), "no site has several batches"), ((1, 0), "too few samples to tell batches from donors"), ((1, 1), "")],
+)
+def test_batches_need_a_degree_of_freedom_between_and_inside_them(
+    compared: Comparison, monkeypatch: pytest.MonkeyPatch, freedom: tuple[int, int], why: str
+) -> None:
+    monkeypatch.setattr(sites, "degrees", lambda *_: freedom)
+    found = batch_spread(compared)
+    assert found == why if why else not isinstance(found, str)
+
+
 def test_false_calls_beside_the_correction(tables: dict[str, pd.DataFrame]) -> None:
     """Every column against its definition, from the shares of `controls_effect.tsv`."""
     effect = tables["controls_effect"]
@@ -299,6 +311,8 @@ def test_false_calls_beside_the_correction(tables: dict[str, pd.DataFrame]) -> N
     assert row["false_call_difference"] == pytest.approx(added[0] - added[1])
     assert row["correction_difference"] == pytest.approx(row["control_difference"] - row["false_call_difference"])
     assert row["recalibrated"] == pytest.approx(row["estimate"] - row["control_difference"])
+    t = row["recalibrated"] / row["recalibrated_std_error"]
+    assert row["recalibrated_p_value"] == pytest.approx(2 * stats.t.sf(abs(t), row["recalibrated_df"]))
     for _, one in table.iterrows():
         assert noticeable(one["correction_difference"], one["control_std_error"]) == (
             "if the sites differ by false calls" in str(one["note"])
