@@ -224,12 +224,15 @@ def test_labels_are_what_they_should_be(results: pd.DataFrame) -> None:
     """An artefact is not called within-site beyond the test's own error, nor anything supported that is not true."""
     rows = results[results["scenario"].isin(run.OF_DESIGNS)].set_index(["scenario", "contrast"])
     slack = 2 * np.sqrt(0.05 * 0.95 / rows["cohorts"])
-    # By chance age or sex can be so unlike on two sides that batches tell them apart, or that nothing does.
-    by_chance = rows.index.get_level_values("scenario").str.contains("pilot|age-confounded")
-    assert (rows["as_expected"] > np.where(by_chance, 0.9, 0.99)).all()
+    # By chance age or sex can be so unlike on two sides that batches tell them apart, or that nothing does. One donor
+    # who was run again ties two sites together by one batch: within-site or between-batch, as the batches vary.
+    scenario = rows.index.get_level_values("scenario")
+    least = np.select([scenario == "bridging-donor", scenario.str.contains("pilot|age-confounded")], [0.75, 0.9], 0.99)
+    assert (rows["as_expected"] > least).all()
     # A third population that is not the same at two sites, when a third of the comparison comes through it.
-    shifted = rows.index.get_level_values("scenario") == "ring-shifted"
-    assert (rows["wrong"].dropna() < np.where(shifted, 0.3, 0.06 + slack)[rows["wrong"].notna()]).all()
+    # And runs that each hold two of three populations, where batches seem not to differ by chance: the page says so.
+    most = np.select([scenario == "ring-shifted", scenario == "runs-of-two"], [0.3, 0.08], 0.06) + slack
+    assert (rows["wrong"].dropna() < most[rows["wrong"].notna()]).all()
     assert (rows["supported"] < 0.05 + slack).all()
     assert (rows.loc[rows["expected"] != "within-site", "supported"] == 0).all()
 
