@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import re
 from pathlib import Path
 
@@ -27,3 +28,16 @@ def test_every_command_is_of_a_script_with_these_options(root: Path) -> None:
     for command in commands:
         source = (root / command.split()[0]).read_text()
         assert not [flag for flag in re.findall(r"--[\w-]+", command) if f'"{flag}"' not in source], command
+
+
+def test_nine_mutants_in_ten_are_caught_and_the_others_are_harmless() -> None:
+    with (FOLDER / "mutation" / "results.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    survived = [row for row in rows if row["outcome"] == "survived"]
+    assert len(rows) >= 200
+    assert {row["outcome"] for row in rows} == {"caught", "survived"}
+    assert len(survived) <= len(rows) / 10
+    assert not [row for row in survived if len(row["why_harmless"]) < 20]
+    assert not [row for row in rows if row["outcome"] == "caught" and not row["by"]]
+    page = (FOLDER / "mutation" / "README.md").read_text()
+    assert f"{len(rows) - len(survived)} of {len(rows)} were caught" in page

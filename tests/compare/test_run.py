@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -311,6 +312,21 @@ def test_paired_design_on_real_counts(shared: Path, tmp_path: Path) -> None:
     )
     said = "8 donors on both sides of ctrl against stim: add donor_id to the formula to pair them"
     assert unpaired["note"].str.contains(said).all()
+
+
+def test_one_against_the_rest_is_asked_only_if_it_is_asked_for(
+    cohort: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    def asked(name: str, **options: Any) -> set[str]:
+        wanted: dict[str, Any] = {"models": ("quasibinomial",), "denominators": ("all",)} | options
+        return set(run(tmp_path / name, *cohort, **wanted)["contrast"])
+
+    pairs = asked("pairs", formula="~ population", one_vs_rest=False)
+    assert not [contrast for contrast in pairs if contrast.endswith(" - rest")]
+    populations = {contrast.removeprefix("population: ").split(" - ")[0] for contrast in pairs}
+    both = asked("both", formula="~ population", one_vs_rest=True)
+    assert populations < {c.removeprefix("population: ").split(" - ")[0] for c in both - pairs}
+    assert asked("age", formula="~ age", contrasts=("age",), one_vs_rest=True) == {"age"}
 
 
 @pytest.mark.parametrize(

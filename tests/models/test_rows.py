@@ -182,15 +182,3 @@ def test_what_has_no_standardised_share_does_not_hide_what_has_one() -> None:
     options = Options(models=("betabinomial-mixed",), formula="~ population + age", contrasts=("age", A_B))
     told = compare_tables(counts, samples, options=options)[0]["standardised"]
     assert set(told["contrast"]) == {A_B}
-
-
-def test_one_against_the_rest_is_asked_only_if_it_is_asked_for() -> None:
-    samples = groups(*((p, "S", f"b{k}", 8) for k in range(2) for p in "ABC"))
-    asked = {"contrasts": (), "formula": "~ population"}
-    pairs = {f"population: {a} - {b}" for a, b in ("AB", "AC", "BC")}
-    assert set(rows(samples, np.full(48, -2.0), **asked)["contrast"]) == pairs
-    rest = {f"population: {p} - rest" for p in "ABC"}
-    assert set(rows(samples, np.full(48, -2.0), one_vs_rest=True, **asked)["contrast"]) == pairs | rest
-    samples["age"] = np.random.default_rng(1).normal(40, 10, 48)
-    alone = rows(samples, np.full(48, -2.0), one_vs_rest=True, formula="~ age", contrasts=("age",))
-    assert set(alone["contrast"]) == {"age"}
