@@ -94,6 +94,20 @@ def test_natural_spline_spans_rs_basis() -> None:
     np.testing.assert_allclose(fitted, want, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("text", "levels", "a", "b"),
+    [
+        ("x: A - B - rest", (), "A - B", "rest"),
+        ("x: A - B - C", (), "A", "B - C"),
+        ("x: A - B - C", ("A - B", "C"), "A - B", "C"),
+        ("x: A - B - C", ("A", "B - C"), "A", "B - C"),
+        ("x: A", (), "A", ""),
+    ],
+)
+def test_a_minus_inside_a_name(text: str, levels: tuple[str, ...], a: str, b: str) -> None:
+    assert Contrast.parse(text, levels) == Contrast("x", a, b)
+
+
 def test_a_spline_goes_on_in_straight_lines_beyond_its_data() -> None:
     knots: dict[str, np.ndarray] = {}
     ns.__wrapped__(np.linspace(20, 70, 60), 4, knots)

@@ -17,7 +17,9 @@ from aida_tools.models.fitting import _wald_row
 from aida_tools.models.likelihood import _gammas, all_terms
 from aida_tools.models.links import Link, inverse_link, mean_share, per_log_odds
 from aida_tools.models.mixed import MODEL as MIXED
+from aida_tools.models.mixed import fit_mixed
 from aida_tools.models.omnibus import Hypothesis
+from aida_tools.models.quasi_share import fit_quasi_share
 from aida_tools.models.quasibinomial import deviance, irls
 
 TOP = np.array([1.0, -2.0])
@@ -162,3 +164,36 @@ def test_a_test_over_populations_that_cannot_be_made_says_why(fit: Fit, nothing:
     row = wald_note(fit, nothing)
     assert row["note"] == note
     assert "p_value" not in row
+
+
+def test_samples_of_a_donor_are_compared_with_the_freedom_that_they_have_inside_donors() -> None:
+    """20 donors, four samples each, of which two after: 80 samples less 20 donors and one difference."""
+    rng = np.random.default_rng(6)
+    donors, after = np.repeat(np.arange(20), 4), np.tile([0.0, 1.0, 0.0, 1.0], 20)
+    eta = -2 + rng.normal(0, 0.5, 20)[donors] + rng.normal(0, 0.1, 80)
+    counts = rng.binomial(800, special.expit(eta)).astype(float)
+    data = Data(counts[:, None], np.full(80, 800.0), np.column_stack([np.ones(80), after]), donors=donors)
+    fit = fit_mixed(data)[0]
+    assert fit.contrast(np.array([0.0, 1.0])).df == pytest.approx(59, rel=0.02)
+    # The mean of all is known as well as there are donors.
+    assert fit.contrast(np.array([1.0, 0.5])).df < 25
+
+
+def test_what_batches_cancel_in_is_not_judged_by_batches() -> None:
+    rng = np.random.default_rng(7)
+    groups, side = np.repeat(np.arange(8), 10), np.tile([0.0, 1.0], 40)
+    counts = rng.binomial(500, special.expit(-2 + rng.normal(0, 0.3, 8)[groups] + rng.normal(0, 0.3, 80))).astype(float)
+    data = Data(counts[:, None], np.full(80, 500.0), np.column_stack([np.ones(80), side]), groups)
+    df_of: Any = fit_mixed(data)[0].df_of
+    assert df_of._between(np.zeros(8)) == df_of.between
+    # The mean of all: eight batches less one.
+    assert df_of._between(np.full(8, 1 / 8)) == pytest.approx(7, rel=0.01)
+
+
+def test_shares_are_of_their_totals() -> None:
+    rng = np.random.default_rng(8)
+    share, design = rng.beta(2, 8, (30, 2)), np.column_stack([np.ones(30), rng.normal(size=30)])
+    one, percent = (fit_quasi_share(Data(top * share, np.full(30, top), design)) for top in (1.0, 100.0))
+    for a, b in zip(one, percent, strict=True):
+        assert a.coef == pytest.approx(b.coef, rel=1e-9)
+        assert a.coef[1] != 0

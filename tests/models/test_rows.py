@@ -75,7 +75,9 @@ def test_a_small_leak_is_said_and_harmless() -> None:
 def test_n_effective_is_what_the_estimate_rests_on() -> None:
     """A plain comparison of 20 and 60 rests on 20; with a term for the site, one bridging sample is all there is."""
     plain = groups(("A", "S", "b", 20), ("B", "S", "b", 60))
-    assert rows(plain, np.full(80, -2.0))["n_effective"].iloc[0] == pytest.approx(20, rel=0.05)
+    alone = rows(plain, np.full(80, -2.0)).iloc[0]
+    assert alone["n_effective"] == pytest.approx(20, rel=0.05)
+    assert "comes through" not in str(alone["note"])
     bridge = groups(("A", "S1", "b1", 60), ("B", "S1", "b1", 1), ("B", "S2", "b2", 59))
     asked, better = rows(bridge, np.full(120, -2.0)).to_dict("records")
     assert (asked["status"], asked["superseded"], asked["formula"]) == ("between-site", True, "~ population")
@@ -180,3 +182,15 @@ def test_what_has_no_standardised_share_does_not_hide_what_has_one() -> None:
     options = Options(models=("betabinomial-mixed",), formula="~ population + age", contrasts=("age", A_B))
     told = compare_tables(counts, samples, options=options)[0]["standardised"]
     assert set(told["contrast"]) == {A_B}
+
+
+def test_one_against_the_rest_is_asked_only_if_it_is_asked_for() -> None:
+    samples = groups(*((p, "S", f"b{k}", 8) for k in range(2) for p in "ABC"))
+    asked = {"contrasts": (), "formula": "~ population"}
+    pairs = {f"population: {a} - {b}" for a, b in ("AB", "AC", "BC")}
+    assert set(rows(samples, np.full(48, -2.0), **asked)["contrast"]) == pairs
+    rest = {f"population: {p} - rest" for p in "ABC"}
+    assert set(rows(samples, np.full(48, -2.0), one_vs_rest=True, **asked)["contrast"]) == pairs | rest
+    samples["age"] = np.random.default_rng(1).normal(40, 10, 48)
+    alone = rows(samples, np.full(48, -2.0), one_vs_rest=True, formula="~ age", contrasts=("age",))
+    assert set(alone["contrast"]) == {"age"}

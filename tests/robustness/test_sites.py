@@ -11,11 +11,18 @@ import pytest
 from scipy import special, stats
 
 from aida_tools.results.refit import Comparison, load_comparison
-from aida_tools.robustness import reml
+from aida_tools.robustness import reml, sites
 from aida_tools.robustness.bound import share_shift, site_bound
-from aida_tools.robustness.controls import noticeable
+from aida_tools.robustness.controls import Controls, noticeable
 from aida_tools.robustness.prior import SITE_SDS
-from aida_tools.robustness.sites import batch_spread, between_sites, controls_of, site_tables, site_weights
+from aida_tools.robustness.sites import (
+    batch_spread,
+    between_sites,
+    controls_of,
+    recalibrated_table,
+    site_tables,
+    site_weights,
+)
 
 from .conftest import EFFECTS, SITES, compare_cohort, make_cohort
 
@@ -123,6 +130,23 @@ def test_without_controls_or_site_or_batches_there_are_named_states(tmp_path: Pa
     tables = site_tables(load_comparison(compare_cohort(tmp_path / "b", nowhere, counts, models=("quasibinomial",))))
     assert set(tables["site_bound"]["status"]) == {"no-site-recorded"}
     assert tables["site_bound"]["site_sd_bound"].isna().all()
+
+
+def test_a_site_without_controls_does_not_keep_the_others_from_theirs(compared: Comparison) -> None:
+    """Whichever site it is: each contrast goes by the sites that it is of."""
+    controls, names = controls_of(compared)
+    for absent in ("JP", "KR"):
+        there = np.array([name != absent for name in names])[controls.sites]
+        left = [name for name in names if name != absent]
+        some = Controls(
+            controls.counts[there], controls.totals[there], pd.factorize(controls.sites[there], sort=True)[0],
+            pd.factorize(controls.batches[there])[0], pd.factorize(controls.donors[there])[0], 0,
+        )  # fmt: skip
+        table = recalibrated_table(compared, some, left).set_index("contrast")
+        of_absent = table["note"].str.contains(f"no control sample at site {absent}", na=False)
+        assert set(table.loc[of_absent, "status"]) == {"no-controls"}
+        assert of_absent.any()
+        assert (table.loc[~of_absent, "status"] == "recalibrated").any()
 
 
 def test_one_site_has_nothing_to_bound(tmp_path: Path) -> None:
@@ -257,6 +281,18 @@ def test_differences_of_controls_are_of_the_controls_of_both_sites(
     assert table.loc[table["quantity"] == "site_sd", "n_samples"].tolist() == [n.sum()]
 
 
+@pytest.mark.parametrize(
+    ("freedom", "why"),
+    [((0, 9), "no site has several batches"), ((1, 0), "too few samples to tell batches from donors"), ((1, 1), "")],
+)
+def test_batches_need_a_degree_of_freedom_between_and_inside_them(
+    compared: Comparison, monkeypatch: pytest.MonkeyPatch, freedom: tuple[int, int], why: str
+) -> None:
+    monkeypatch.setattr(sites, "degrees", lambda *_: freedom)
+    found = batch_spread(compared)
+    assert found == why if why else not isinstance(found, str)
+
+
 def test_false_calls_beside_the_correction(tables: dict[str, pd.DataFrame]) -> None:
     """Every column against its definition, from the shares of `controls_effect.tsv`."""
     effect = tables["controls_effect"]
@@ -275,6 +311,8 @@ def test_false_calls_beside_the_correction(tables: dict[str, pd.DataFrame]) -> N
     assert row["false_call_difference"] == pytest.approx(added[0] - added[1])
     assert row["correction_difference"] == pytest.approx(row["control_difference"] - row["false_call_difference"])
     assert row["recalibrated"] == pytest.approx(row["estimate"] - row["control_difference"])
+    t = row["recalibrated"] / row["recalibrated_std_error"]
+    assert row["recalibrated_p_value"] == pytest.approx(2 * stats.t.sf(abs(t), row["recalibrated_df"]))
     for _, one in table.iterrows():
         assert noticeable(one["correction_difference"], one["control_std_error"]) == (
             "if the sites differ by false calls" in str(one["note"])
