@@ -128,5 +128,5 @@ def draw_designs(table: pd.DataFrame, out: Path) -> None:
         ax.legend(frameon=False, fontsize=6.5, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.035))
     n = int(table["cohorts"].min())
     fig.suptitle(f"SYNTHETIC cohorts, primary model ({n} or more a row; {_NOTE})", fontsize=8)
-    fig.tight_layout()
+    fig.tight_layout(rect=(0, 0, 1, 0.985))
     _save(fig, out, "designs")

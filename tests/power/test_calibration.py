@@ -223,17 +223,13 @@ def test_every_design_was_drawn_a_thousand_times(results: pd.DataFrame) -> None:
 def test_labels_are_what_they_should_be(results: pd.DataFrame) -> None:
     """An artefact is not called within-site beyond the test's own error, nor anything supported that is not true."""
     rows = results[results["scenario"].isin(run.OF_DESIGNS)].set_index(["scenario", "contrast"])
-    slack = 2 * np.sqrt(0.05 * 0.95 / rows["cohorts"])
-    # By chance age or sex can be so unlike on two sides that batches tell them apart, or that nothing does. One donor
-    # who was run again ties two sites together by one batch: within-site or between-batch, as the batches vary.
-    scenario = rows.index.get_level_values("scenario")
-    least = np.select([scenario == "bridging-donor", scenario.str.contains("pilot|age-confounded")], [0.75, 0.9], 0.99)
-    assert (rows["as_expected"] > least).all()
-    # A third population that is not the same at two sites, when a third of the comparison comes through it.
-    # And runs that each hold two of three populations, where batches seem not to differ by chance: the page says so.
-    most = np.select([scenario == "ring-shifted", scenario == "runs-of-two"], [0.3, 0.08], 0.06) + slack
-    assert (rows["wrong"].dropna() < most[rows["wrong"].notna()]).all()
-    assert (rows["supported"] < 0.05 + slack).all()
+    # By chance age or sex can be so unlike on two sides of a pilot that batches tell them apart, or that nothing does;
+    # what one bridging donor tells is told between batches when their own donors hardly differ.
+    by_chance = rows.index.get_level_values("scenario").str.contains("pilot|bridging-donor$")
+    assert (rows["as_expected"] > np.where(by_chance, 0.75, 0.98)).all()
+    # The page states this one: a third of the comparison comes through a population that is not the same at two sites.
+    assert (rows["wrong"].drop(index="ring-shifted", level="scenario").dropna() < 0.08).all()
+    assert (rows["supported"] < 0.05 + 2 * np.sqrt(0.05 * 0.95 / rows["cohorts"])).all()
     assert (rows.loc[rows["expected"] != "within-site", "supported"] == 0).all()
 
 
