@@ -193,6 +193,17 @@ def test_the_shortfall_of_a_variance_that_batches_only_join_when_they_make_it_sm
     assert found.shortfall == pytest.approx(1 / pooled, rel=0.01)
 
 
+def test_the_error_of_counting_has_no_shortfall() -> None:
+    """Shares that vary no more than draws of cells do: nothing is estimated about donors, so nothing is put back."""
+    counts = np.array([341.0, 352, 338, 361, 349, 355, 344, 359, 347, 351, 340, 357])[:, None]
+    design = np.column_stack([np.ones(12), np.tile([0.0, 1.0], 6)])
+    data = Data(counts, np.full(12, 700.0), design, np.repeat([0, 1], 6))
+    fit, plain = fit_mixed(data)[0], fit_betabinomial(data)[0]
+    assert Containment(data, fit).shortfall > 1.05
+    alone = Restricted(counts[:, 0], data.totals, design, Intercepts(data.groups), plain.coef).fit(plain.precision)
+    np.testing.assert_allclose(fit.cov, alone.cov, rtol=5e-3)
+
+
 @pytest.mark.parametrize("sds", [(0.0, 0.0), (0.1, 0.1), (0.4, 0.1), (0.4, 0.4)])
 def test_few_batches_with_a_variance_of_their_own_keep_the_level(sds: tuple[float, float]) -> None:
     """Means of four and nine batches, 15 donors of SD 0.4 in each: t rejects in 1.5 to 7 %."""
