@@ -180,7 +180,7 @@ def compare_populations(
     counts: pd.DataFrame,
     samples: pd.DataFrame,
     *,
-    denominators: pd.DataFrame | dict[str, list[str]] | None = None,
+    denominators: pd.DataFrame | dict[str, list[str]] | list[str] | None = None,
     cohort: CohortConfig | None = None,
     **options: Any,
 ) -> Results:
@@ -193,8 +193,8 @@ def compare_populations(
     samples
         One row a sample; `sample_id` and `population` are enough, `donor_id, site, batch, sex, age` are used if there.
     denominators
-        What shares are of: name -> cell types, or a table `denominator, annotator, cell_type`. The denominator `all`,
-        every cell type, is added unless the option `denominators` names the wanted ones.
+        What shares are of: name -> cell types, or a table `denominator, annotator, cell_type`, to which the denominator
+        `all`, every cell type, is added; or a list as on the command line (`["CD4_T=Treg,CD4 naive"]`), which is all.
     cohort
         For its name and title, whether it is synthetic, its covariates, strata and unresolved labels.
     options
@@ -233,6 +233,8 @@ def compare_populations(
     from aida_tools.core.options import make
     from aida_tools.results.results import Results
 
+    if isinstance(denominators, list):
+        options, denominators = options | {"denominators": denominators}, None
     asked = make(Options, options, "compare_populations")
     if isinstance(denominators, dict):
         annotators = counts["annotator"].unique() if "annotator" in counts else ["given"]

@@ -85,6 +85,14 @@ def test_two_groups_of_a_binomial_model_differ_by_their_pooled_log_odds() -> Non
     pd.testing.assert_frame_equal(samples, before[1])
 
 
+def test_a_list_of_denominators_is_that_of_the_command_line() -> None:
+    counts, samples = two_groups()
+    both = aida.compare_populations(counts, samples, formula="~ population", denominators={"T": ["Treg", "other"]})
+    assert list(both.options["denominators"]) == ["T", "all"]
+    alone = aida.compare_populations(counts, samples, formula="~ population", denominators=["T=Treg,other"])
+    assert list(alone.options["denominators"]) == ["T"]
+
+
 def test_an_unknown_option_is_named() -> None:
     with pytest.raises(aida.AidaError, match=r"unknown option 'model'\. Did you mean 'models'"):
         aida.compare_populations(*two_groups(), model="betabinomial")
