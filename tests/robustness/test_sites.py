@@ -281,6 +281,16 @@ def test_differences_of_controls_are_of_the_controls_of_both_sites(
     assert table.loc[table["quantity"] == "site_sd", "n_samples"].tolist() == [n.sum()]
 
 
+def test_a_contrast_without_a_site_in_it_does_not_keep_the_others_from_their_controls(compared: Comparison) -> None:
+    usual = recalibrated_table(compared, *controls_of(compared)).set_index("contrast")["recalibrated"].dropna()
+    table, first = compared.estimates, usual.index[0]
+    other = Comparison(compared.results)
+    other.__dict__["estimates"] = table.assign(status=table["status"].where(table["contrast"] != first, "indirect"))
+    found = recalibrated_table(other, *controls_of(compared)).set_index("contrast")
+    assert found.loc[first, "status"] == "indirect"
+    assert found["recalibrated"].dropna().equals(usual.drop(first))
+
+
 @pytest.mark.parametrize(
     ("freedom", "why"),
     [((0, 9), "no site has several batches"), ((1, 0), "too few samples to tell batches from donors"), ((1, 1), "")],
