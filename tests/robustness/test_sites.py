@@ -285,9 +285,9 @@ def test_a_contrast_without_a_site_in_it_does_not_keep_the_others_from_their_con
     usual = recalibrated_table(compared, *controls_of(compared)).set_index("contrast")["recalibrated"].dropna()
     table, first = compared.estimates, usual.index[0]
     other = Comparison(compared.results)
-    other.__dict__["estimates"] = table.assign(status=table["status"].where(table["contrast"] != first, "indirect"))
+    other.__dict__["estimates"] = table.assign(status=table["status"].where(table["contrast"] != first, "too-few"))
     found = recalibrated_table(other, *controls_of(compared)).set_index("contrast")
-    assert found.loc[first, "status"] == "indirect"
+    assert found.loc[first, "status"] == "too-few"
     assert found["recalibrated"].dropna().equals(usual.drop(first))
 
 
