@@ -12,7 +12,7 @@ from aida_tools.claims.answers import Missing, why_no_twin
 from aida_tools.claims.evidence import numerator, used_samples
 from aida_tools.claims.model import Interaction
 from aida_tools.claims.verdict import TWIN, Check
-from aida_tools.core.names import ESTIMATED
+from aida_tools.core.names import weakest_of
 from aida_tools.design.contrasts import Contrast
 from aida_tools.design.denominator import Denominator
 from aida_tools.design.formula import parse_formula
@@ -126,7 +126,7 @@ def _status(column: str, by: _Fitted, slopes: list[np.ndarray]) -> str:
         inside = places.inside_batches(by.setting.design, one - other)
         told = (standing(Contrast(column), each, places, harmless, inside=inside, fixable=False) for each in leaks)
         found += [each.status for each in told]
-    return max(found, key=ESTIMATED.index)
+    return weakest_of(found)
 
 
 def _samples(samples: pd.DataFrame, test: Interaction) -> pd.DataFrame:

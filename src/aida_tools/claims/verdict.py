@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from aida_tools.claims.model import Direction
-from aida_tools.core.names import ESTIMATED
+from aida_tools.core.names import ESTIMATED, weakest_of
 from aida_tools.core.words import listed
 from aida_tools.design.contrasts import POPULATION, Contrast
 from aida_tools.power.closed_form import minimal_detectable
@@ -157,7 +157,7 @@ def weakest(evidence: Sequence[Evidence], direction: Direction, margin: float) -
 
 def weakest_status(evidence: Sequence[Evidence]) -> str:
     """Return the status of a claim all of whose contrasts have an estimate: that of the weakest."""
-    return max((e.status for e in evidence), key=ESTIMATED.index)
+    return weakest_of(e.status for e in evidence)
 
 
 def united(evidence: Sequence[Evidence]) -> tuple[Check, ...]:

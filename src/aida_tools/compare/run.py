@@ -109,14 +109,7 @@ def _settings(
         excluded.append(empty.assign(reason=f"no cell of denominator {d.name} (annotator {d.annotator})"))
         if not (here.totals > 0).any():
             continue
-        shared: dict[tuple[bool, bool, bool], list[Setting]] = {}
-        for name in models:
-            model = MODELS[name]
-            kind = model.by_batch, model.knows_donors, model.recruited_rest
-            # Models of one kind are given the same data: what one finds out of them another need not.
-            if kind not in shared:
-                shared[kind] = designs.settings(here, model)
-            settings += [(s, name) for s in shared[kind]]
+        settings += [(s, name) for name in models for s in designs.settings(here, MODELS[name])]
     settings.sort(key=lambda pair: models.index(pair[1]))
     return settings, pd.concat(excluded, ignore_index=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 #: Variants of an annotator NAME: `NAME-thinned` is it on counts thinned to one depth, `NAME:soft` its expected counts.
 THINNED, SOFT = "-thinned", ":soft"
 #: Annotators that are always there; the published classifiers that can be brought; the annotators made of both of them.
@@ -18,6 +20,11 @@ ESTIMATED = ("within-site", "indirect", "between-batch", "between-site")
 #: Statuses that allow an empty estimate; their `note` then says why.
 EMPTY_STATUSES = ("not-estimable", "too-few", "not-converged")
 STATUSES = (*ESTIMATED, *EMPTY_STATUSES)
+
+
+def weakest_of(statuses: Iterable[str]) -> str:
+    """Return the status that says least."""
+    return max(statuses, key=STATUSES.index)
 
 
 def fold_names(name: str, folds: int) -> list[str]:

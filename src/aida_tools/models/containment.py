@@ -37,16 +37,25 @@ def _inside(design: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, int]:
     return free / scale[:, None], design.shape[1] - free.shape[1]
 
 
+def _between_batches(data: Data) -> tuple[np.ndarray, int]:
+    """Return `_inside` for the batches; every type of a design has the same."""
+    return data.remember("between batches", lambda: _inside(data.design, data.codes))
+
+
 def between_columns(data: Data) -> int:
     """Count the coefficients that only batches tell: the intercept, a population with batches of its own."""
-    return int(_inside(data.design, data.codes)[0].shape[1])
+    return int(_between_batches(data)[0].shape[1])
 
 
 def batch_freedom(data: Data) -> np.ndarray:
     """Return what each batch leaves to learn about the variance of batches: 1 less its leverage, shape (g,)."""
-    free, _ = _inside(data.design, data.codes)
-    basis = np.linalg.qr(batch_means(data.design @ free, data.codes, np.ones(len(data.totals))))[0]
-    return np.asarray(1 - np.sum(basis**2, axis=1))
+
+    def make() -> np.ndarray:
+        free, _ = _between_batches(data)
+        basis = np.linalg.qr(batch_means(data.design @ free, data.codes, np.ones(len(data.totals))))[0]
+        return np.asarray(1 - np.sum(basis**2, axis=1))
+
+    return data.remember("freedom of batches", make)
 
 
 def truncated_freedom(ratio: float, df: float) -> float:
@@ -100,7 +109,7 @@ class Containment:
         self.inside, self.between = self._most, np.inf
         if fit.batch_sd is not None:
             groups = data.n_groups
-            free, rank = _inside(data.design, data.codes)
+            free, rank = _between_batches(data)
             self.between, self.inside = float(groups - free.shape[1]), float(n - groups - rank)
             freedom, pooled = batch_freedom(data), np.zeros(groups, bool) if fit.pooled is None else fit.pooled
             sites = np.zeros(groups, int) if data.sites is None else data.sites

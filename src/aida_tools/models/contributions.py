@@ -32,13 +32,8 @@ def contributions(data: Data, fit: Fit) -> np.ndarray:
     Shape (n, p); 0 for samples that the fit does not use.
     """
     n = len(data.totals)
-    weights = np.ones(n)
-    if fit.weights is not None and fit.used is not None and len(fit.weights) < n:
-        weights[fit.used] = fit.weights
-    elif fit.weights is not None:
-        weights = fit.weights.copy()
-    if fit.used is not None:
-        weights[~fit.used] = 0.0
+    weights = np.zeros(n)
+    weights[slice(None) if fit.used is None else fit.used] = 1.0 if fit.weights is None else fit.weights
     right = weighed = _without_donors(data, fit, weights, data.design)
     if fit.batch_sd is not None and data.groups is not None:
         z = np.zeros((n, data.n_groups))

@@ -95,8 +95,8 @@ class Fit:
     used
         Samples the fit is made from, shape (n,); None for all.
     weights
-        What each of the samples used tells of its linear predictor: working weights, shape (n_used,) or (n,); None if
-        all weigh alike.
+        What each of the samples used tells of its linear predictor: working weights, shape (n_used,); None if all weigh
+        alike.
     batch_sd
         Standard deviation of the intercept of each batch on the link scale, shape (g,); None for models without one.
     pooled

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from aida_tools.core.names import ESTIMATED
+from aida_tools.core.names import ESTIMATED, weakest_of
 from aida_tools.design.contrasts import REST
 from aida_tools.models.data import Data, Fit, failed
 from aida_tools.models.model import Model
 from aida_tools.models.omnibus import Hypothesis, wald
 from aida_tools.models.registry import MODELS
-from aida_tools.models.rows import WIDEST, answer, standings, weakest_status
+from aida_tools.models.rows import WIDEST, answer, standings
 from aida_tools.models.settings import Setting
 from aida_tools.models.standardise import Side, overlap, side, standardised
 
@@ -163,7 +163,7 @@ def _wald_row(setting: Setting, model: Model, data: Data, h: Hypothesis, k: int,
     statistic, df, df_residual, p_value = wald(fit, h.weights)
     if not df_residual >= 1:
         return out | {"note": "less than one degree of freedom is left"}
-    status = weakest_status(standings(setting, model, data, fit, k, h.questions))
+    status = weakest_of(row.standing.status for row in standings(setting, model, data, fit, k, h.questions))
     note = "between-site: populations plus sites" if status == "between-site" else status
     note = f"{note}; not estimable: {h.skipped}" if h.skipped else note
     return out | {"statistic": statistic, "df": df, "df_residual": df_residual, "p_value": p_value, "note": note}

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from aida_tools.core.names import STATUSES
 from aida_tools.core.words import counted, listed
 from aida_tools.design.contrasts import REST, Contrast
 from aida_tools.design.questions import MIN_SAMPLES, Question
@@ -161,11 +160,6 @@ def standings(setting: Setting, model: Model, data: Data, fit: Fit, k: int, ques
         found = standing(question.contrast, leaks, setting.places, harmless, inside=inside, fixable=fixable)
         out.append(Row(leaks, found, harmless))
     return out
-
-
-def weakest_status(rows: list[Row]) -> str:
-    """Return the weakest status of several estimates."""
-    return max((row.standing.status for row in rows), key=STATUSES.index)
 
 
 def _batch_variance(setting: Setting, question: Question, fit: Fit) -> str | None:

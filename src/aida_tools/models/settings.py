@@ -151,6 +151,7 @@ class Designs:
         self._samples, self._formula, self._contrasts, self._tests = samples, formula, contrasts, tests
         self._largest = largest_of_donor(samples, formula)
         self._made: dict[tuple[bool, bool, bytes], list[Setting]] = {}
+        self._given: dict[tuple[Denominator, bool, bool, bytes], list[Setting]] = {}
 
     def settings(self, denominator: Denominator, model: Model) -> list[Setting]:
         """Return the designs that the contrasts of one denominator need under a model.
@@ -169,10 +170,13 @@ class Designs:
         keep = (denominator.totals > 0) & (model.knows_donors | self._largest)
         # The designs do not look at counts: denominators of the same samples share them.
         key = model.by_batch, model.recruited_rest, keep.tobytes()
-        present = denominator.take(keep)
-        if key not in self._made:
-            self._made[key] = self._make(present, self._samples[keep].reset_index(drop=True), model)
-        return [setting.of(present) for setting in self._made[key]]
+        # Models with the same design are given the same settings: what one finds out of their data another need not.
+        if (denominator, *key) not in self._given:
+            present = denominator.take(keep)
+            if key not in self._made:
+                self._made[key] = self._make(present, self._samples[keep].reset_index(drop=True), model)
+            self._given[denominator, *key] = [setting.of(present) for setting in self._made[key]]
+        return self._given[denominator, *key]
 
     def _make(self, counts: Denominator, samples: pd.DataFrame, model: Model) -> list[Setting]:
         formula = self._formula
